@@ -1,0 +1,1 @@
+"""The crypto room: bytes and proofs that every other room builds on."""
