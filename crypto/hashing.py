@@ -11,10 +11,10 @@ from typing import Annotated, NewType
 
 from crypto.schema import Size
 
-Digest = NewType("Digest", Annotated[bytes, Size(32, 32)])  # type: ignore[valid-newtype]
+Digest = NewType("Digest", Annotated[bytes, Size(32, 32)])
 """SHA-256 over a domain-separated preimage; 32 bytes."""
 
-ChainId = NewType("ChainId", Annotated[bytes, Size(32, 32)])  # type: ignore[valid-newtype]
+ChainId = NewType("ChainId", Annotated[bytes, Size(32, 32)])
 """Digest of the founding document; 32 bytes."""
 
 

@@ -23,7 +23,6 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, TypeVar, Union
 
@@ -79,7 +78,8 @@ def decode(kind: type[T], encoded: bytes, *, bytes_max: int | None = None) -> T:
     """
     if bytes_max is None:
         bytes_max = int(vars(kind)["WIRE_BYTES_MAX"])
-    return codec(kind).from_plain(unpack(encoded, bytes_max=bytes_max))  # type: ignore[no-any-return]
+    instance: T = codec(kind).from_plain(unpack(encoded, bytes_max=bytes_max))
+    return instance
 
 
 def to_plain(wire: Any) -> object:
@@ -89,7 +89,8 @@ def to_plain(wire: Any) -> object:
 
 def from_plain(kind: type[T], plain: object) -> T:
     """Return the wire-type instance that a plain tuple stands for, or raise `DecodeError`."""
-    return codec(kind).from_plain(plain)  # type: ignore[no-any-return]
+    instance: T = codec(kind).from_plain(plain)
+    return instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,18 @@ class Codec:
     from_plain: Callable[[Any], Any]
 
 
-@cache
 def codec(annotation: Any) -> Codec:
     """Derive the codec of an annotation, once; an unsupported annotation is our own mistake."""
+    known = _CODECS.get(annotation)
+    if known is None:
+        known = _CODECS[annotation] = _derived(annotation)
+    return known
+
+
+_CODECS: dict[Any, Codec] = {}
+
+
+def _derived(annotation: Any) -> Codec:
     bound: Range | Size | Count | None = None
     while True:
         if isinstance(annotation, typing.NewType):
