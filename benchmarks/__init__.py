@@ -1,0 +1,1 @@
+"""The benchmarks room: workloads, their driver and the report."""

@@ -1,0 +1,1 @@
+"""The commands room: the `medledger` command line, one click group per file."""

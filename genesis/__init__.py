@@ -1,0 +1,1 @@
+"""The genesis room: the consortium's founding document and the ceremony that makes it."""

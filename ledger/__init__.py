@@ -1,0 +1,1 @@
+"""The ledger room: what is agreed - transactions, blocks, receipts, state, the transition."""

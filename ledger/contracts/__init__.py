@@ -1,0 +1,1 @@
+"""The native contracts: one file for each subject on which transactions act."""

@@ -1,0 +1,1 @@
+"""The p2p room: authenticated, bounded frames between known peers."""

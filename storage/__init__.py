@@ -1,0 +1,1 @@
+"""The storage room: durability - blocks, world state, vote journal, blobs and sidecars."""
