@@ -1,0 +1,149 @@
+"""A node's configuration: frozen, read from `node.toml`, units in the names."""
+
+import dataclasses
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+class InvalidConfig(Exception):
+    """`node.toml` says something that cannot be; the text names the key, the value, the way out."""
+
+    code: ClassVar[str] = "config.invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a socket listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """The protocol's local clocks, in milliseconds (design: consensus, rules 9 and 14)."""
+
+    base_timeout_ms: int = 2_000
+    timeout_cap_ms: int = 60_000
+    gather_ms: int = 5
+    status_ms: int = 500
+
+    BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {
+        "base_timeout_ms": (100, 600_000),
+        "timeout_cap_ms": (1_000, 3_600_000),
+        "gather_ms": (0, 10_000),
+        "status_ms": (50, 60_000),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What this node spends at the most."""
+
+    verify_workers: int = 1
+    pool_transactions_max: int = 20_000
+    pool_bytes_max: int = 64 << 20
+    blob_bytes_max: int = 8 << 30
+    blob_store_bytes_max: int = 1 << 40
+    disk_reserve_bytes: int = 256 << 20
+    state_cache_nodes_max: int = 200_000
+    proof_heights: int = 1_000
+
+    BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {
+        "verify_workers": (0, 64),
+        "pool_transactions_max": (100, 10_000_000),
+        "pool_bytes_max": (1 << 20, 1 << 40),
+        "blob_bytes_max": (1 << 10, 1 << 44),
+        "blob_store_bytes_max": (1 << 20, 1 << 50),
+        "disk_reserve_bytes": (0, 1 << 40),
+        "state_cache_nodes_max": (1_000, 100_000_000),
+        "proof_heights": (2, 1_000_000),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """Everything a hospital chooses about its own node; what the consortium agreed is on chain."""
+
+    node_index: int
+    directory: Path
+    p2p: Endpoint = field(default_factory=Endpoint)
+    api: Endpoint = field(default_factory=Endpoint)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    log_level: str = "info"
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read `node.toml`; the node directory is the folder that holds it.
+
+    Raises `InvalidConfig` for a missing or unreadable file, an unknown key, a wrong type or a
+    value out of bounds.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InvalidConfig(
+            f"cannot read {path}: {problem.strerror}; make a node directory with `medledger init`"
+        ) from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InvalidConfig(f"{path} is not valid TOML: {problem}") from problem
+    values = {"directory": path.parent.resolve(), **document}
+    config: NodeConfig = _section(NodeConfig, values, path, "")
+    if config.log_level not in LOG_LEVELS:
+        raise InvalidConfig(
+            f"{path}: log_level = {config.log_level!r}; use one of {', '.join(LOG_LEVELS)}"
+        )
+    return config
+
+
+def dump_config(config: NodeConfig) -> str:
+    """Return the text of a `node.toml` that `load_config` reads back as `config`."""
+    lines = [f"node_index = {config.node_index}", f'log_level = "{config.log_level}"']
+    for name in ("p2p", "api", "timeouts", "limits"):
+        section = getattr(config, name)
+        lines += ["", f"[{name}]"]
+        for one in dataclasses.fields(section):
+            value = getattr(section, one.name)
+            lines.append(
+                f"{one.name} = " + (f'"{value}"' if isinstance(value, str) else str(value))
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _section(kind: type[Any], values: dict[str, Any], path: Path, prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    fields = {one.name: hints[one.name] for one in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise InvalidConfig(
+            f"{path}: unknown key {prefix}{unknown[0]}; known are {', '.join(sorted(fields))}"
+        )
+    found = {
+        name: _value(fields[name], value, path, prefix + name) for name, value in values.items()
+    }
+    for name, (low, high) in getattr(kind, "BOUNDS", {}).items():
+        if name in found and not low <= found[name] <= high:
+            raise InvalidConfig(f"{path}: {prefix}{name} = {found[name]} is not in {low}..{high}")
+    try:
+        return kind(**found)
+    except TypeError as problem:
+        raise InvalidConfig(f"{path}: {prefix or 'top level'}: {problem}") from problem
+
+
+def _value(kind: Any, value: Any, path: Path, name: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise InvalidConfig(f"{path}: {name} is a section: write [{name}]")
+        return _section(typing.cast("type[Any]", kind), value, path, f"{name}.")
+    if type(value) is not kind and not (kind is Path and isinstance(value, Path)):
+        raise InvalidConfig(
+            f"{path}: {name} = {value!r} is {type(value).__name__}, not {kind.__name__}"
+        )
+    return value
