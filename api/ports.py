@@ -191,9 +191,6 @@ class NodePort(Protocol):
 
     def peers(self) -> list[dict[str, object]]: ...
 
-    def metrics(self) -> str:
-        """Return the metrics in Prometheus' text format."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
