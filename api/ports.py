@@ -10,8 +10,9 @@ from enum import Enum
 from typing import Protocol
 
 from crypto.hashing import ChainId, Digest
-from crypto.votes import CommitCertificate, Height
-from ledger.blocks import Header, Receipt
+from crypto.votes import Height
+from ledger.blocks import Receipt
+from ledger.exchange import SealedHeader, Witness
 from ledger.parameters import Parameters
 from ledger.state import StateView
 
@@ -63,31 +64,11 @@ class Tip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SealedHeader:
-    """A header with the certificate that decided it: what a light client checks."""
-
-    header: Header
-    certificate: CommitCertificate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlock:
     """A decided block as it is kept: header, certificate, signed transactions in order."""
 
     sealed_header: SealedHeader
     transactions: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
-    """Proofs of some state keys under the state root that `sealed_header` carries.
-
-    `proofs` holds one encoded `ledger.tree` state proof per key, in the order asked.
-    """
-
-    sealed_header: SealedHeader
-    keys: tuple[bytes, ...]
-    proofs: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

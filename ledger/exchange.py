@@ -1,0 +1,131 @@
+"""What a node and its users say to each other in canonical bytes: batches, proofs, sessions.
+
+Both `api/` and `client/` speak these types and neither may import the other, so they stand in the
+room that owns the nouns. Everything else on HTTP is JSON for people.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from crypto.hashing import ChainId, Domain
+from crypto.schema import U16, U32, U64, Bytes16, Bytes32, Bytes64, Count, Name, Size, encode
+from crypto.votes import CommitCertificate
+from ledger.blocks import Header
+
+SUBMIT_ITEMS_MAX: Final = 512
+SUBMIT_BYTES_MAX: Final = 8 << 20
+WITNESS_KEYS_MAX: Final = 256
+
+StateKey = Annotated[bytes, Size(1, 256)]
+"""A key of the one state space; its table is the first path part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitItem:
+    """A signed transaction with the sidecar contents its body lists, in that order."""
+
+    signed: Annotated[bytes, Size(1, 1 << 20)]
+    sidecars: Annotated[tuple[Annotated[bytes, Size(32, 1 << 20)], ...], Count(0, 256)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitBatch:
+    """The body of `POST /v1/transactions`; order is kept in the answer."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = SUBMIT_BYTES_MAX
+
+    items: Annotated[tuple[SubmitItem, ...], Count(1, SUBMIT_ITEMS_MAX)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedHeader:
+    """A header with the certificate that decided it: what a light client checks."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 64 << 10
+
+    header: Header
+    certificate: CommitCertificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessQuery:
+    """Ask for proofs of `keys` at a certified state no older than `at_least_height`'s result."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 80 << 10
+
+    keys: Annotated[tuple[StateKey, ...], Count(1, WITNESS_KEYS_MAX)]
+    at_least_height: U64
+    wait_ms: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanQuery:
+    """Ask for the entries under `prefix` from `start` on, each with its proof.
+
+    Completeness is not proven: a node can leave an entry out, never add or change one.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 1 << 10
+
+    prefix: StateKey
+    start: Annotated[bytes, Size(0, 256)]
+    limit: U16
+    at_least_height: U64
+    wait_ms: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """State keys with their proofs under the state root that `sealed_header` carries.
+
+    `proofs` are encoded `ledger.tree` state proofs, one per key, inclusion or absence; an
+    inclusion proof carries the value.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 8 << 20
+
+    sealed_header: SealedHeader
+    keys: Annotated[tuple[StateKey, ...], Count(0, WITNESS_KEYS_MAX)]
+    proofs: Annotated[tuple[Annotated[bytes, Size(1, 96 << 10)], ...], Count(0, WITNESS_KEYS_MAX)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClaim:
+    """What an account signs to open a session at one node (privacy page, Sessions).
+
+    `origin` is where the client believes it is talking to; `node_index` it has checked in proven
+    state; times in milliseconds, at most 60 s apart; `nonce` was issued by the node, once.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 1 << 10
+
+    chain_id: ChainId
+    node_index: U16
+    origin: Name
+    account: Bytes32
+    key_id: Bytes16
+    nonce: Bytes32
+    issued_ms: U64
+    expires_ms: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedSessionClaim:
+    """A session claim with its account key's signature over Domain.SESSION and the chain id."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 2 << 10
+
+    claim: SessionClaim
+    signature: Bytes64
+
+
+def session_preimage(claim: SessionClaim) -> bytes:
+    """Return what the account key signs: domain, chain id, canonical claim."""
+    return Domain.SESSION.value + claim.chain_id + encode(claim)
