@@ -1,0 +1,79 @@
+# Every verb makes the environment it needs; `make help` lists the verbs.
+# VENV and PYTHON choose another environment: make VENV=.venv-3.12 PYTHON=python3.12 test
+
+VENV ?= .venv
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
+	&& echo $$python && break; done)
+SEEDS ?= 200
+FIRST_SEED ?= 0
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ROOMS := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
+MODULES := $(wildcard cli.py config.py node.py)
+CORE_ROOMS := crypto ledger consensus storage
+UV_VERSION := 0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test replay simulate integration slow coverage demo bench lock clean
+
+help: ## Say what each verb does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  ARGS="..." reaches pytest, demo and bench; VENV= and PYTHON= choose another environment'
+
+setup: $(INSTALLED) ## Make the environment: exact versions, every file checked against its hash
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@PYTHON="$(PYTHON)" sh scripts/make_environment.sh "$(VENV)"
+	@touch $@
+
+check: setup ## Lint, formatting, types, import directions, house rules, docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(ROOMS) $(MODULES) scripts
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q tests/architecture $(ARGS)
+
+format: setup ## Format the code and sort its imports
+	$(BIN)/ruff check --fix-only --select I -q .
+	$(BIN)/ruff format .
+
+test: setup ## What a newcomer should run: everything but the slow, in under five minutes
+	$(BIN)/pytest -q -m "not slow" $(ARGS)
+
+replay: setup ## Run one seed of the simulation again: make replay SEED=4821
+	@test -n "$(SEED)" || { echo "name the seed: make replay SEED=4821"; exit 2; }
+	$(BIN)/pytest tests/simulation --seed $(SEED) -vv $(ARGS)
+
+simulate: setup ## Seeded replicas on virtual time: make simulate SEEDS=200 FIRST_SEED=0
+	$(BIN)/pytest -q tests/simulation --first-seed $(FIRST_SEED) --seeds $(SEEDS) $(ARGS)
+
+integration: setup ## Real processes, TLS and disks, the slow ones too
+	$(BIN)/pytest -q tests/integration $(ARGS)
+
+slow: setup ## What takes minutes elsewhere: models, large files
+	$(BIN)/pytest -q -m "slow and not integration and not simulation" $(ARGS)
+
+coverage: setup ## Branch coverage of crypto, ledger, consensus and storage against their floors
+	@mkdir -p artifacts
+	$(BIN)/pytest -q tests/unit tests/properties $(CORE_ROOMS) -m "not slow" \
+		$(CORE_ROOMS:%=--cov=%) --cov-report= $(ARGS)
+	$(BIN)/coverage json -q -o artifacts/coverage.json
+	$(BIN)/python scripts/judge.py coverage artifacts/coverage.json
+
+demo: setup ## Four hospitals on this machine, told step by step; ONCE=1 ends by itself
+	$(BIN)/medledger demo $(if $(ONCE),--once) $(ARGS)
+
+bench: setup ## Measure committed transactions per second and their latency
+	$(BIN)/medledger bench run $(ARGS)
+
+lock: ## Write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	@PYTHON="$(PYTHON)" sh scripts/lock.sh $(UV_VERSION) $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove the environment and everything the tools wrote
+	rm -rf $(VENV) artifacts build dist *.egg-info .coverage .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
