@@ -8,6 +8,11 @@ if [ -z "${PYTHON:-}" ]; then
     exit 2
 fi
 
+if ! "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'; then
+    echo "PYTHON=$PYTHON is not a working Python 3.11 or 3.12" >&2
+    exit 2
+fi
+
 if [ ! -x "$venv/bin/python" ]; then
     # Debian ships `venv` without its installer; an outer pip can fill a bare environment too.
     if "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
