@@ -45,6 +45,12 @@ class InvalidSignature(CryptoError):
     code = "signature.invalid"
 
 
+class HighS(InvalidSignature):
+    """The second, mirrored spelling of an ECDSA signature: s is above half the group order."""
+
+    code = "signature.high_s"
+
+
 class InvalidCertificate(CryptoError):
     """A certificate without a quorum of distinct, valid signatures of the right members."""
 
