@@ -132,7 +132,9 @@ class Verifier:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, at start only
-                [sys.executable, "-m", "shell.verify_worker"], stdin=theirs, stdout=theirs
+                [sys.executable, "-m", "shell.verify_worker"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
             )
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
