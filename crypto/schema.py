@@ -1,7 +1,8 @@
 """Wire types: frozen dataclasses whose canonical encoding is derived from their annotations.
 
 A wire type is encoded as an array of its fields in order. A class with `WIRE_VERSION` puts that
-number first; members of a union put their `WIRE_TAG` first. Bounds live in the annotations, so
+number first; members of a union put their `WIRE_TAG` first; a field with `init=False` is derived
+and does not travel. Bounds live in the annotations, so
 reading a class is reading its format, and `docs/wire.md` is generated from the same source:
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +151,7 @@ def _codec(annotation: Any, bound: Range | Size | Count | None) -> Codec:
 
 
 def _both(check: Callable[[Any, type[EncodeError] | type[DecodeError]], Any]) -> Codec:
-    return Codec(
-        lambda value: check(value, EncodeError), lambda value: check(value, DecodeError)
-    )
+    return Codec(lambda value: check(value, EncodeError), lambda value: check(value, DecodeError))
 
 
 def _exact(kind: type) -> Codec:
@@ -251,23 +250,19 @@ def _fixed_tuple(items: tuple[Codec, ...]) -> Codec:
     def to_plain(value: Any) -> Any:
         if type(value) is not tuple or len(value) != len(items):
             raise EncodeError(f"not a tuple of {len(items)} items")
-        return tuple(
-            [item.to_plain(one) for item, one in zip(items, value, strict=True)]
-        )
+        return tuple([item.to_plain(one) for item, one in zip(items, value, strict=True)])
 
     def from_plain(plain: Any) -> Any:
         if type(plain) is not tuple or len(plain) != len(items):
             raise DecodeError(f"not an array of {len(items)} items")
-        return tuple(
-            [item.from_plain(one) for item, one in zip(items, plain, strict=True)]
-        )
+        return tuple([item.from_plain(one) for item, one in zip(items, plain, strict=True)])
 
     return Codec(to_plain, from_plain)
 
 
 def _structure(kind: Any) -> Codec:
     hints = typing.get_type_hints(kind, include_extras=True)
-    names = tuple(field.name for field in dataclasses.fields(kind))
+    names = tuple(field.name for field in dataclasses.fields(kind) if field.init)
     assert names, "a wire type has fields"
     codecs = tuple(codec(hints[name]) for name in names)
     writers = tuple(one.to_plain for one in codecs)
@@ -277,9 +272,7 @@ def _structure(kind: Any) -> Codec:
         if len(names) > 1
         else (lambda value, name=names[0]: (getattr(value, name),))
     )
-    head = tuple(
-        vars(kind)[mark] for mark in ("WIRE_TAG", "WIRE_VERSION") if mark in vars(kind)
-    )
+    head = tuple(vars(kind)[mark] for mark in ("WIRE_TAG", "WIRE_VERSION") if mark in vars(kind))
     title, skip, length = kind.__name__, len(head), len(head) + len(names)
 
     def to_plain(value: Any) -> Any:
@@ -298,9 +291,7 @@ def _structure(kind: Any) -> Codec:
         if plain[:skip] != head or any(type(mark) is bool for mark in plain[:skip]):
             raise DecodeError(f"{title} starts with {head}, not {plain[:skip]!r}")
         try:
-            values = [
-                read(one) for read, one in zip(readers, plain[skip:], strict=True)
-            ]
+            values = [read(one) for read, one in zip(readers, plain[skip:], strict=True)]
             return kind(**dict(zip(names, values, strict=True)))
         except DecodeError as problem:
             raise type(problem)(f"{title}: {problem}") from problem
@@ -314,6 +305,8 @@ def _union(members: tuple[Any, ...]) -> Codec:
     kinds = tuple(member for member in members if member is not type(None))
     if kinds != members:
         return _optional(codec(kinds[0]) if len(kinds) == 1 else _union(kinds))
+    if not any(dataclasses.is_dataclass(kind) for kind in kinds):
+        return _scalar_union(kinds)
     by_tag = {vars(kind)["WIRE_TAG"]: kind for kind in kinds}
     assert len(by_tag) == len(kinds), "tags of a union differ"
     by_kind = {kind: codec(kind) for kind in kinds}
@@ -331,6 +324,35 @@ def _union(members: tuple[Any, ...]) -> Codec:
         return by_kind[by_tag[plain[0]]].from_plain(plain)
 
     return Codec(to_plain, from_plain)
+
+
+def _scalar_union(members: tuple[Any, ...]) -> Codec:
+    """A union of bounded int, bytes and str: what a value is says which member it belongs to."""
+    by_type = {_scalar_type(member): codec(member) for member in members}
+    assert len(by_type) == len(members), "the types of a scalar union differ"
+
+    def to_plain(value: Any) -> Any:
+        if type(value) not in by_type:
+            raise EncodeError(f"{type(value).__name__} is not in the union")
+        return by_type[type(value)].to_plain(value)
+
+    def from_plain(plain: Any) -> Any:
+        if type(plain) not in by_type:
+            raise DecodeError(f"{type(plain).__name__} is not in the union")
+        return by_type[type(plain)].from_plain(plain)
+
+    return Codec(to_plain, from_plain)
+
+
+def _scalar_type(annotation: Any) -> type:
+    while not isinstance(annotation, type):
+        annotation = (
+            annotation.__supertype__
+            if isinstance(annotation, typing.NewType)
+            else typing.get_args(annotation)[0]
+        )
+    assert annotation in (int, bytes, str), "scalars are int, bytes and str"
+    return annotation
 
 
 def _optional(inner: Codec) -> Codec:

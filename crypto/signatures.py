@@ -29,7 +29,8 @@ from nacl.exceptions import BadSignatureError
 
 from crypto.encoding import pack, unpack
 from crypto.errors import HighS, InvalidKey, InvalidSignature
-from crypto.hashing import ChainId, Digest, Domain, digest
+from crypto.hashing import ChainId, Domain, digest
+from crypto.record_ids import AccountId
 from crypto.schema import Count, Size, codec, encode
 
 SECRET_BYTES: Final = 32
@@ -131,9 +132,9 @@ def public_key(key: SigningKey) -> PublicKey:
     return PublicKey(scheme=key.scheme, data=point)
 
 
-def account_id(key: PublicKey) -> Digest:
+def account_id(key: PublicKey) -> AccountId:
     """Return the id of the account whose first sign key this is."""
-    return digest(Domain.ACCOUNT, encode(key))
+    return AccountId(digest(Domain.ACCOUNT, encode(key)))
 
 
 def key_id(key: PublicKey) -> bytes:

@@ -1,1 +1,8 @@
-"""The native contracts: one file for each subject on which transactions act."""
+"""The contract table: every kind of transaction this version of the ledger knows."""
+
+from typing import Final
+
+from ledger.contract import Kind
+
+KINDS: Final[dict[str, Kind]] = {}
+"""Every kind by its name; each module of this room gives its rows in its own `KINDS`."""

@@ -1,0 +1,244 @@
+"""Who takes part: organisations, accounts and the history of their keys, as they stand in state.
+
+Identity and governance write these entries; every contract, the API and the clients read them
+through the getters here, which also own the keys of the tables:
+
+    governance/organisation/<slug>            Organisation
+    identity/account/<account 32>             Account
+    identity/key/<account 32><key id 16>      KeyRecord
+    identity/directory/<about 32><recipient 32>   DirectoryEntry
+"""
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Annotated, ClassVar, Final, NewType
+
+from crypto.hashing import Digest
+from crypto.record_ids import AccountId
+from crypto.schema import U8, U64, Bytes16, Bytes32, Bytes64, Count, Size, decode
+from crypto.signatures import PublicKey
+from ledger.state import StateView
+
+OrgId = NewType("OrgId", Annotated[str, Size(1, 32)])
+"""An organisation's slug: 1 .. 32 of a-z, 0-9 and hyphen, not at either end."""
+
+ORGANISATIONS_MAX: Final = 1_000
+ADMINS_MAX: Final = 64
+CATEGORIES_MAX: Final = 256
+NOTES_MAX: Final = 64
+
+_DECODED_MAX: Final = 4_096
+_SLUG: Final = frozenset(string.ascii_lowercase + string.digits + "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealKey:
+    """A public key that records and notes are sealed to: scheme number and bytes."""
+
+    WIRE_BYTES_MAX: ClassVar[int] = 640
+
+    scheme: U8
+    data: Annotated[bytes, Size(65, 600)]
+
+
+class Role(Enum):
+    """What an account may be; contracts decide what each may do."""
+
+    PATIENT = "patient"
+    DOCTOR = "doctor"
+    NURSE = "nurse"
+    HOSPITAL_ADMIN = "hospital_admin"
+    CONSORTIUM_ADMIN = "consortium_admin"
+    AUDITOR = "auditor"
+    RESEARCHER = "researcher"
+    PUBLIC_HEALTH = "public_health"
+    INSURER = "insurer"
+    GUARDIAN = "guardian"
+    DEVICE = "device"
+    KEY_AGENT = "key_agent"
+
+
+class Status(Enum):
+    """Whether an account or an organisation may act."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class KeyKind(Enum):
+    """What a key is for; no key serves both."""
+
+    SIGN = "sign"
+    SEAL = "seal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """A member of the consortium.
+
+    `agent` is the account of its key agent; `admins` are its active hospital admins, ascending.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 8 << 10
+
+    org: OrgId
+    name: Annotated[str, Size(1, 128)]
+    status: Status
+    agent: AccountId
+    admins: Annotated[tuple[AccountId, ...], Count(0, ADMINS_MAX)]
+
+    def __post_init__(self) -> None:
+        check_slug(self.org)
+        if any(one >= two for one, two in zip(self.admins, self.admins[1:], strict=False)):
+            raise ValueError("admins are not strictly ascending")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A person, device or agent of one organisation, with the keys in force.
+
+    `seal_binding` is the sign key's signature over the seal key (`ledger.contracts.identity`);
+    `specialty` is a public code, empty for patients; `licence` an HMAC under an organisation's
+    key; `categories` are a patient's opaque ids, ascending; `in_custody` says that the
+    organisation's agent keeps the keys of a patient without a device.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 8 << 10
+
+    account_id: AccountId
+    org: OrgId
+    role: Role
+    status: Status
+    sign_key: PublicKey
+    sign_key_id: Bytes16
+    seal_key: SealKey
+    seal_key_id: Bytes16
+    seal_binding: Bytes64
+    registered_height: U64
+    specialty: Annotated[str, Size(0, 64)]
+    licence: Bytes32 | None
+    categories: Annotated[tuple[Bytes16, ...], Count(0, CATEGORIES_MAX)]
+    in_custody: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """One key an account has or had: `key` is the encoded `PublicKey` or `SealKey`.
+
+    In force from the block `valid_from_height` to the block `valid_until_height`, both included
+    (inside one block, order decides); None while it is in force.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 1 << 10
+
+    account_id: AccountId
+    key_id: Bytes16
+    kind: KeyKind
+    key: Annotated[bytes, Size(1, 640)]
+    valid_from_height: U64
+    valid_until_height: U64 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryEntry:
+    """A sealed note about an account (names, contact data, tag key) for one recipient.
+
+    `note` is the salted digest of the sidecar, sealed to the recipient's key `key_id`.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 256
+
+    about: AccountId
+    recipient: AccountId
+    key_id: Bytes16
+    note: Digest
+    height: U64
+
+
+def account_key(account_id: bytes) -> bytes:
+    return b"identity/account/" + account_id
+
+
+def key_record_key(account_id: bytes, key_id: bytes) -> bytes:
+    return b"identity/key/" + account_id + key_id
+
+
+def directory_key(about: bytes, recipient: bytes) -> bytes:
+    return b"identity/directory/" + about + recipient
+
+
+def organisation_key(org: str) -> bytes:
+    return b"governance/organisation/" + org.encode()
+
+
+def get_account(view: StateView, account_id: bytes) -> Account | None:
+    encoded = view.get(account_key(account_id))
+    return None if encoded is None else _account(encoded)
+
+
+def get_organisation(view: StateView, org: str) -> Organisation | None:
+    encoded = view.get(organisation_key(org))
+    return None if encoded is None else _organisation(encoded)
+
+
+def get_key(view: StateView, account_id: bytes, key_id: bytes) -> KeyRecord | None:
+    encoded = view.get(key_record_key(account_id, key_id))
+    return None if encoded is None else decode(KeyRecord, encoded)
+
+
+def get_directory_entry(view: StateView, about: bytes, recipient: bytes) -> DirectoryEntry | None:
+    encoded = view.get(directory_key(about, recipient))
+    return None if encoded is None else decode(DirectoryEntry, encoded)
+
+
+def get_organisations(view: StateView) -> Iterator[Organisation]:
+    """Yield every member, by slug."""
+    for _, encoded in view.scan(organisation_key(""), limit=ORGANISATIONS_MAX):
+        yield _organisation(encoded)
+
+
+def is_active(view: StateView, account: Account) -> bool:
+    """Whether the account and its organisation may act."""
+    if account.status is not Status.ACTIVE:
+        return False
+    organisation = get_organisation(view, account.org)
+    return organisation is not None and organisation.status is Status.ACTIVE
+
+
+def is_key_valid_at(record: KeyRecord, height: int) -> bool:
+    """Whether the key was in force in the block at `height`."""
+    until = record.valid_until_height
+    return record.valid_from_height <= height and (until is None or height <= until)
+
+
+def sign_key_of(record: KeyRecord) -> PublicKey:
+    assert record.kind is KeyKind.SIGN, "a sign key was asked for"
+    return decode(PublicKey, record.key)
+
+
+def seal_key_of(record: KeyRecord) -> SealKey:
+    assert record.kind is KeyKind.SEAL, "a seal key was asked for"
+    return decode(SealKey, record.key)
+
+
+def check_slug(org: str) -> None:
+    """Raise `ValueError` unless `org` is a slug."""
+    if not org or not _SLUG.issuperset(org) or org[0] == "-" or org[-1] == "-":
+        raise ValueError(f"organisation {org!r} is not made of a-z, 0-9 and inner hyphens")
+
+
+@lru_cache(maxsize=_DECODED_MAX)
+def _account(encoded: bytes) -> Account:
+    return decode(Account, encoded)
+
+
+@lru_cache(maxsize=_DECODED_MAX)
+def _organisation(encoded: bytes) -> Organisation:
+    return decode(Organisation, encoded)
