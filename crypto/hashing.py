@@ -32,6 +32,7 @@ class Domain(bytes, enum.Enum):
     RECEIPT = b"medledger/receipt/v1"
     HEADER = b"medledger/header/v1"
     CERTIFICATE = b"medledger/certificate/v1"
+    PREPARED_CERTIFICATE = b"medledger/prepared-certificate/v1"
     VALIDATOR_SET = b"medledger/validator-set/v1"
     VOTE = b"medledger/vote/v1"
     SIDECAR = b"medledger/sidecar/v1"
