@@ -17,7 +17,7 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate integration slow coverage demo bench lock clean
+.PHONY: help setup check format test replay simulate integration slow unordered coverage demo bench lock clean
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,9 +57,13 @@ integration: setup ## Real processes, TLS and disks, the slow ones too
 slow: setup ## What takes minutes elsewhere: models, large files
 	$(BIN)/pytest -q -m "slow and not integration and not simulation" $(ARGS)
 
+unordered: setup ## The cores and their bytes, to be run under several PYTHONHASHSEEDs
+	$(BIN)/pytest -q -m "not slow" $(wildcard tests/unit/consensus tests/unit/ledger \
+		tests/unit/crypto tests/properties tests/scenarios) $(ARGS)
+
 coverage: setup ## Branch coverage of crypto, ledger, consensus and storage against their floors
 	@mkdir -p artifacts
-	$(BIN)/pytest -q tests/unit tests/properties $(CORE_ROOMS) -m "not slow" \
+	$(BIN)/pytest -q $(wildcard tests/unit tests/properties tests/scenarios) -m "not slow" \
 		$(CORE_ROOMS:%=--cov=%) --cov-report= $(ARGS)
 	$(BIN)/coverage json -q -o artifacts/coverage.json
 	$(BIN)/python scripts/judge.py coverage artifacts/coverage.json
