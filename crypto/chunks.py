@@ -61,7 +61,8 @@ class ChunkSealer:
         self._prefix = nonce_prefix
         self._emit = emit
         self._block = memoryview(bytearray(min(BLOCK_BYTES, plaintext_bytes)))
-        self._sealed = memoryview(bytearray(SEALED_BLOCK_BYTES))
+        chunks = -(-len(self._block) // CHUNK_BYTES)
+        self._sealed = memoryview(bytearray(chunks * SEALED_CHUNK_BYTES))
         self._filled = 0
         self._position = 0
         self._left_bytes = plaintext_bytes  # Still to be sealed, the open block included.
@@ -141,26 +142,28 @@ class ChunkOpener:
         self.plaintext_bytes_declared: int | None = None
 
     def blocks(self) -> Iterator[memoryview]:
-        """Yield the authenticated plaintext, up to 1 MiB at a time; a view lasts until the next.
+        """Yield the authenticated plaintext: the first chunk, then up to 1 MiB at a time.
 
-        Raises `SealedTruncated`, `TrailingBytes` or `ChunkTampered`. Reading one block ahead is
-        what tells which chunk is the last.
+        A view lasts until the next is asked for. Raises `SealedTruncated`, `TrailingBytes` or
+        `ChunkTampered`. Reading one block ahead is what tells which chunk is the last.
         """
-        block = memoryview(bytearray(SEALED_BLOCK_BYTES))
-        ahead = memoryview(bytearray(SEALED_BLOCK_BYTES))
-        plaintext = memoryview(bytearray(BLOCK_BYTES))
-        position = 0
+        block = memoryview(bytearray(SEALED_CHUNK_BYTES))
         block_bytes = read_into(self._source, block)
         if block_bytes == 0:
             raise SealedTruncated("the file ends before its first chunk")
+        # Most records are one chunk: they never pay for the large buffers.
+        is_long = block_bytes == SEALED_CHUNK_BYTES
+        ahead = memoryview(bytearray(SEALED_BLOCK_BYTES if is_long else 1))
+        plaintext = memoryview(bytearray(BLOCK_BYTES if is_long else block_bytes))
+        position = 0
         while block_bytes > 0:
             ahead_bytes = read_into(self._source, ahead)
-            self._on_sealed(block[:block_bytes])
-            count = self._open_block(
-                block[:block_bytes], plaintext, position, ends=ahead_bytes == 0
-            )
-            yield plaintext[:count]
-            position += BLOCK_CHUNKS
+            sealed, is_last = block[:block_bytes], ahead_bytes == 0
+            self._on_sealed(sealed)
+            yield plaintext[: self._open_block(sealed, plaintext, position, ends=is_last)]
+            position += -(-block_bytes // SEALED_CHUNK_BYTES)
+            if len(block) < len(ahead):
+                block = memoryview(bytearray(len(ahead)))
             block, ahead, block_bytes = ahead, block, ahead_bytes
 
     def _open_block(

@@ -36,7 +36,8 @@ from crypto.unixfs import (
 )
 
 MIB = 1 << 20
-# Streams of zeros, addressed by IPFS's own importer (npm ipfs-unixfs-importer 17.1.1): the deterministic stream of the shared vectors ends before a second level of nodes begins.
+# Streams of zeros, addressed by IPFS's own importer (npm ipfs-unixfs-importer 17.1.1): the shared
+# vectors' stream ends before a second level of nodes begins.
 ZEROS = {
     2 * MIB: "bafybeiam7fzx7ebtpwnfqb4tfhcthbgihdavyir433y6dd5jjy37dftd4e",
     1024 * MIB: "bafybeibqawkaltgjfdebq4no6nmfcvkcw7k52xqzclkwfmrkn6oxw7srmy",
@@ -110,11 +111,8 @@ def test_the_streaming_tree_is_the_balanced_tree(width: int, sizes: list[int]) -
         for size in sizes
     ]
     level = leaves
-    while len(level) > 1 or level is leaves:
+    while len(level) > 1:
         level = [unixfs._make_node(level[i : i + width]) for i in range(0, len(level), width)]
-        if len(leaves) == 1:
-            level = leaves
-            break
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unixfs, "NODE_LINKS_MAX", width)
