@@ -12,13 +12,15 @@ through the getters here, which also own the keys of the tables:
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from enum import Enum
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final, NewType
 
+from crypto.envelopes import SealKey
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
-from crypto.schema import U8, U64, Bytes16, Bytes32, Bytes64, Count, Size, decode
+from crypto.schema import U64, Bytes16, Bytes32, Bytes64, Count, Size, decode
 from crypto.signatures import PublicKey
 from ledger.state import StateView
 
@@ -32,16 +34,6 @@ NOTES_MAX: Final = 64
 
 _DECODED_MAX: Final = 4_096
 _SLUG: Final = frozenset(string.ascii_lowercase + string.digits + "-")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealKey:
-    """A public key that records and notes are sealed to: scheme number and bytes."""
-
-    WIRE_BYTES_MAX: ClassVar[int] = 640
-
-    scheme: U8
-    data: Annotated[bytes, Size(65, 600)]
 
 
 class Role(Enum):
@@ -93,7 +85,7 @@ class Organisation:
 
     def __post_init__(self) -> None:
         check_slug(self.org)
-        if any(one >= two for one, two in zip(self.admins, self.admins[1:], strict=False)):
+        if any(one >= two for one, two in pairwise(self.admins)):
             raise ValueError("admins are not strictly ascending")
 
 

@@ -15,9 +15,10 @@ from ledger.accounts import Account, Role
 from ledger.errors import Refused
 from ledger.parameters import Parameters
 from ledger.receipts import Event, EventValue
-from ledger.state import Overlay
+from ledger.state import Overlay, StateView
 
 if TYPE_CHECKING:
+    from crypto.signatures import SignatureJob
     from ledger.transactions import Transaction
 
 
@@ -81,13 +82,19 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of transaction: its name, payload wire type, signers, handler and lane."""
+    """One kind of transaction: its name, payload wire type, signers, handler and lane.
+
+    `inner_jobs` names the signatures inside the payload that the handler is going to check, as
+    far as a state lets one guess: workers check them before, so that the handler need not
+    (`crypto.signatures.remember_valid`). It decides nothing.
+    """
 
     name: str
     payload: type[Any]
     signer: Rule
     handler: Callable[[Context, Any], None]
     lane: Lane = Lane.REST
+    inner_jobs: "Callable[[StateView, Transaction], tuple[SignatureJob, ...]] | None" = None
 
 
 def check_signer(rule: Rule, sender: Account) -> None:

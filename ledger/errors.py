@@ -90,6 +90,12 @@ class UnknownSender(InvalidTransaction):
     code = "transaction.unknown_sender"
 
 
+class Replayed(InvalidTransaction):
+    """A decided block holds the transaction already; its receipt says what became of it."""
+
+    code = "transaction.replayed"
+
+
 class Refused(LedgerError):
     """The rules say no to a well-formed transaction; it stands in its block with this code.
 

@@ -9,8 +9,10 @@ from ledger.state import StateView
 
 PARAMETERS_KEY: Final = b"governance/parameters"
 
-TX_WINDOW_MS_LIMIT: Final = 3_600_000
-TRANSACTION_BYTES_LIMIT: Final = 128 << 10
+TX_WINDOW_MS_LIMIT: Final = 900_000
+TRANSACTION_BYTES_LIMIT: Final = 96 << 10
+"""One signed transaction without its sidecars."""
+
 SIDECAR_BYTES_LIMIT: Final = 1 << 20
 BLOCK_TRANSACTIONS_LIMIT: Final = 100_000
 
@@ -19,18 +21,19 @@ BLOCK_TRANSACTIONS_LIMIT: Final = 100_000
 class Parameters:
     """Numbers that every replica reads from the state after the parent block.
 
-    `block_bytes_max` counts signed transactions and their sidecars; `transaction_bytes_max` and
-    `sidecar_bytes_max` bound one of each. `time_delta_ms` is how far a block's time may run ahead
+    `block_bytes_max` and `transaction_bytes_max` count signed transactions with their sidecars;
+    `sidecar_bytes_max` bounds one sidecar. `time_delta_ms` is how far a block's time may run ahead
     of a replica's clock, `time_delta_past_ms` how far behind (consensus rule 12).
     """
 
     WIRE_VERSION: ClassVar[int] = 1
     WIRE_BYTES_MAX: ClassVar[int] = 512
 
+    protocol_version: Annotated[int, Range(1, 65_535)] = 1
     tx_window_ms_max: Annotated[int, Range(1_000, TX_WINDOW_MS_LIMIT)] = 600_000
     block_bytes_max: Annotated[int, Range(256 << 10, 64 << 20)] = 4 << 20
-    block_transactions_max: Annotated[int, Range(1, BLOCK_TRANSACTIONS_LIMIT)] = 4_000
-    transaction_bytes_max: Annotated[int, Range(4 << 10, TRANSACTION_BYTES_LIMIT)] = 96 << 10
+    block_transactions_max: Annotated[int, Range(10, BLOCK_TRANSACTIONS_LIMIT)] = 4_000
+    transaction_bytes_max: Annotated[int, Range(4 << 10, 4 << 20)] = 192 << 10
     sidecar_bytes_max: Annotated[int, Range(1 << 10, SIDECAR_BYTES_LIMIT)] = 64 << 10
     account_transactions_per_block_max: Annotated[int, Range(1, BLOCK_TRANSACTIONS_LIMIT)] = 1_000
     time_delta_ms: Annotated[int, Range(50, 60_000)] = 1_000
@@ -40,6 +43,10 @@ class Parameters:
     read_entry_ms: Annotated[int, Range(1_000, 86_400_000)] = 600_000
     grants_per_patient_max: Annotated[int, Range(1, 4_096)] = 64
     requests_per_patient_max: Annotated[int, Range(1, 4_096)] = 64
+
+    def __post_init__(self) -> None:
+        if self.transaction_bytes_max * 10 > self.block_bytes_max:
+            raise ValueError("a transaction may fill at most a tenth of a block, a lane's share")
 
 
 def get_parameters(view: StateView) -> Parameters:

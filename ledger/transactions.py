@@ -38,6 +38,7 @@ from ledger.errors import (
     WrongChain,
 )
 from ledger.parameters import TRANSACTION_BYTES_LIMIT, TX_WINDOW_MS_LIMIT
+from ledger.state import StateView
 
 PAYLOAD_BYTES_MAX: Final = 64 << 10
 SIDECARS_MAX: Final = 256
@@ -148,6 +149,12 @@ def signature_job(transaction: Transaction) -> SignatureJob:
     )
     key = transaction.key
     return SignatureJob(key.scheme, key.data, transaction.signature, preimage)
+
+
+def inner_signature_jobs(view: StateView, transaction: Transaction) -> tuple[SignatureJob, ...]:
+    """Return the signatures inside the payload worth checking ahead of execution."""
+    inner_jobs = KINDS[transaction.body.kind].inner_jobs
+    return () if inner_jobs is None else inner_jobs(view, transaction)
 
 
 def check_transaction_signature(transaction: Transaction) -> None:

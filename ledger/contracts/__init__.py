@@ -3,6 +3,7 @@
 from typing import Final
 
 from ledger.contract import Kind
+from ledger.contracts import governance, identity
 
-KINDS: Final[dict[str, Kind]] = {}
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (*governance.KINDS, *identity.KINDS)}
 """Every kind by its name; each module of this room gives its rows in its own `KINDS`."""

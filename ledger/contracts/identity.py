@@ -1,0 +1,373 @@
+"""Identity: hospital admins register and suspend the people of their hospital; people own keys.
+
+An account's id is the digest of its first sign key, made on the person's own device. The admin
+vouches for who it is and can suspend it, but never adds or rotates a key: the key itself proves at
+registration that it agrees to this account (organisation and role are part of what it signs), and
+only its holder names a successor. Every key that was ever in force keeps its record, so an old
+signature can be judged by the key of its time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from crypto.envelopes import SealKey, seal_key_id
+from crypto.errors import InvalidSignature
+from crypto.hashing import ChainId, Domain
+from crypto.record_ids import AccountId
+from crypto.schema import encode
+from crypto.signatures import (
+    PublicKey,
+    SignatureJob,
+    account_id,
+    check_signature,
+    key_id,
+    signature_preimage,
+)
+from ledger.accounts import (
+    ADMINS_MAX,
+    Account,
+    DirectoryEntry,
+    KeyKind,
+    KeyRecord,
+    OrgId,
+    Role,
+    Status,
+    account_key,
+    directory_key,
+    get_account,
+    get_key,
+    get_organisation,
+    key_record_key,
+    organisation_key,
+)
+from ledger.contract import ANY_ROLE, Context, Kind, Lane, Rule
+from ledger.errors import Refused
+from ledger.identity_payloads import (
+    DirectoryNote,
+    Register,
+    Restore,
+    RotateKey,
+    ShareDirectory,
+    Suspend,
+    registration_claim,
+    rotation_claim,
+    seal_binding,
+)
+from ledger.state import Overlay, StateView
+
+CONSORTIUM_ROLES: Final = (Role.CONSORTIUM_ADMIN, Role.KEY_AGENT)
+"""Roles that genesis and governance give; no hospital admin does."""
+
+
+def on_register(context: Context, payload: Register) -> None:
+    sender = context.sender
+    if payload.role in CONSORTIUM_ROLES:
+        raise Refused("identity.role", f"a hospital admin registers no {payload.role.value}")
+    new_id = account_id(payload.sign_key)
+    if get_account(context.state, new_id) is not None:
+        raise Refused("identity.exists", f"account {new_id.hex()} exists", (("account", new_id),))
+    claim = registration_claim(
+        org=sender.org, role=payload.role, sign_key=payload.sign_key, seal_key=payload.seal_key
+    )
+    _check_possession(context.chain_id, payload.sign_key, payload.possession, claim)
+    _check_binding(
+        context.chain_id, new_id, payload.sign_key, payload.seal_key, payload.seal_binding
+    )
+    add_account(
+        context.state,
+        Account(
+            account_id=new_id,
+            org=sender.org,
+            role=payload.role,
+            status=Status.ACTIVE,
+            sign_key=payload.sign_key,
+            sign_key_id=key_id(payload.sign_key),
+            seal_key=payload.seal_key,
+            seal_key_id=seal_key_id(payload.seal_key),
+            seal_binding=payload.seal_binding,
+            registered_height=context.height,
+            specialty=payload.specialty,
+            licence=payload.licence,
+            categories=payload.categories,
+            in_custody=payload.in_custody,
+        ),
+    )
+    if payload.role is Role.HOSPITAL_ADMIN:
+        _add_admin(context.state, sender.org, new_id)
+    _put_notes(context, new_id, payload.notes)
+    context.emit(
+        "identity.registered",
+        new_id,
+        ("org", sender.org),
+        ("role", payload.role.value),
+        ("by", sender.account_id),
+    )
+
+
+def on_suspend(context: Context, payload: Suspend) -> None:
+    account = _account_of_own_hospital(context, payload.account_id)
+    if account.status is Status.SUSPENDED:
+        raise Refused("identity.already_suspended", f"{account.account_id.hex()} is suspended")
+    if account.role is Role.HOSPITAL_ADMIN:
+        _remove_admin(context.state, account.org, account.account_id)
+    _put_account(context.state, replace(account, status=Status.SUSPENDED))
+    context.emit(
+        "identity.suspended",
+        account.account_id,
+        ("by", context.sender.account_id),
+        ("reason", payload.reason),
+    )
+
+
+def on_restore(context: Context, payload: Restore) -> None:
+    account = _account_of_own_hospital(context, payload.account_id)
+    if account.status is Status.ACTIVE:
+        raise Refused("identity.not_suspended", f"{account.account_id.hex()} is not suspended")
+    if account.role is Role.HOSPITAL_ADMIN:
+        _add_admin(context.state, account.org, account.account_id)
+    _put_account(context.state, replace(account, status=Status.ACTIVE))
+    context.emit(
+        "identity.restored",
+        account.account_id,
+        ("by", context.sender.account_id),
+        ("reason", payload.reason),
+    )
+
+
+def on_rotate_key(context: Context, payload: RotateKey) -> None:
+    """End the old keys in this block and put the new ones in force."""
+    account = context.sender
+    if payload.in_custody and account.role is not Role.PATIENT:
+        raise Refused("identity.custody", "only a patient's keys may be in custody")
+    sign_key = payload.sign_key or account.sign_key
+    seal_key = payload.seal_key or account.seal_key
+    if payload.sign_key is not None and payload.possession is not None:
+        claim = rotation_claim(account.account_id, payload.sign_key)
+        _check_possession(context.chain_id, payload.sign_key, payload.possession, claim)
+    _check_binding(context.chain_id, account.account_id, sign_key, seal_key, payload.seal_binding)
+    rotated = replace(
+        account,
+        sign_key=sign_key,
+        sign_key_id=key_id(sign_key),
+        seal_key=seal_key,
+        seal_key_id=seal_key_id(seal_key),
+        seal_binding=payload.seal_binding,
+        in_custody=payload.in_custody,
+    )
+    if payload.sign_key is not None:
+        _succeed(context, account.sign_key_id, _sign_record(rotated, context.height))
+    if payload.seal_key is not None:
+        _succeed(context, account.seal_key_id, _seal_record(rotated, context.height))
+    _put_account(context.state, rotated)
+    context.emit(
+        "identity.key_rotated",
+        account.account_id,
+        ("sign_key_id", rotated.sign_key_id),
+        ("seal_key_id", rotated.seal_key_id),
+    )
+
+
+def on_share_directory(context: Context, payload: ShareDirectory) -> None:
+    account = get_account(context.state, payload.about)
+    if account is None:
+        raise Refused("identity.unknown", f"no account {payload.about.hex()} is registered")
+    organisation = get_organisation(context.state, account.org)
+    assert organisation is not None, "an account's organisation exists"
+    if context.sender.account_id not in (account.account_id, organisation.agent):
+        raise Refused(
+            "identity.not_holder", "the person or its organisation's agent shares the directory"
+        )
+    _put_notes(context, account.account_id, payload.notes)
+    context.emit(
+        "identity.directory_shared",
+        account.account_id,
+        ("by", context.sender.account_id),
+        ("count", len(payload.notes)),
+    )
+
+
+def add_account(state: Overlay, account: Account) -> None:
+    """Write a new account with the records of its first keys; genesis uses it too."""
+    _put_account(state, account)
+    _put_key(state, _sign_record(account, account.registered_height))
+    _put_key(state, _seal_record(account, account.registered_height))
+
+
+def register_jobs(
+    view: StateView, chain_id: ChainId, sender: AccountId, payload: Register
+) -> tuple[SignatureJob, ...]:
+    """Return the two signatures inside a registration, if its sender is known."""
+    admin = get_account(view, sender)
+    if admin is None:
+        return ()
+    key = payload.sign_key
+    claim = registration_claim(
+        org=admin.org, role=payload.role, sign_key=key, seal_key=payload.seal_key
+    )
+    binding = seal_binding(account_id(key), payload.seal_key)
+    return (
+        _job(key, payload.possession, Domain.KEY_POSSESSION, chain_id, claim),
+        _job(key, payload.seal_binding, Domain.KEY_BINDING, chain_id, binding),
+    )
+
+
+KINDS: Final = (
+    Kind(
+        name="identity.register",
+        payload=Register,
+        signer=Rule((Role.HOSPITAL_ADMIN,)),
+        handler=on_register,
+        inner_jobs=lambda view, transaction: register_jobs(
+            view, transaction.body.chain_id, transaction.body.sender, transaction.payload
+        ),
+    ),
+    Kind(
+        name="identity.suspend",
+        payload=Suspend,
+        signer=Rule((Role.HOSPITAL_ADMIN,)),
+        handler=on_suspend,
+        lane=Lane.EMERGENCY,
+    ),
+    Kind(
+        name="identity.restore",
+        payload=Restore,
+        signer=Rule((Role.HOSPITAL_ADMIN,)),
+        handler=on_restore,
+    ),
+    Kind(
+        name="identity.rotate_key",
+        payload=RotateKey,
+        signer=ANY_ROLE,
+        handler=on_rotate_key,
+    ),
+    Kind(
+        name="identity.share_directory",
+        payload=ShareDirectory,
+        signer=ANY_ROLE,
+        handler=on_share_directory,
+    ),
+)
+
+
+def _account_of_own_hospital(context: Context, account: AccountId) -> Account:
+    found = get_account(context.state, account)
+    if found is None:
+        raise Refused("identity.unknown", f"no account {account.hex()} is registered")
+    if found.org != context.sender.org:
+        raise Refused("identity.other_org", f"the account belongs to {found.org}")
+    return found
+
+
+def _check_possession(
+    chain_id: ChainId, sign_key: PublicKey, possession: bytes, claim: bytes
+) -> None:
+    try:
+        check_signature(sign_key, possession, Domain.KEY_POSSESSION, chain_id, claim)
+    except InvalidSignature as problem:
+        raise Refused(
+            "identity.possession", "the new sign key did not sign this organisation and role"
+        ) from problem
+
+
+def _check_binding(
+    chain_id: ChainId,
+    account: AccountId,
+    sign_key: PublicKey,
+    seal_key: SealKey,
+    signature: bytes,
+) -> None:
+    binding = seal_binding(account, seal_key)
+    try:
+        check_signature(sign_key, signature, Domain.KEY_BINDING, chain_id, binding)
+    except InvalidSignature as problem:
+        raise Refused("identity.binding", "the sign key did not sign the seal key") from problem
+
+
+def _put_notes(context: Context, about: AccountId, notes: Sequence[DirectoryNote]) -> None:
+    for note in notes:
+        recipient = get_account(context.state, note.recipient)
+        if recipient is None:
+            raise Refused("identity.unknown", f"no account {note.recipient.hex()} is registered")
+        if recipient.seal_key_id != note.key_id:
+            raise Refused(
+                "identity.note_key",
+                f"the note for {note.recipient.hex()} is sealed to a key not in force",
+                (("recipient", note.recipient), ("key_id", recipient.seal_key_id)),
+            )
+        key = directory_key(about, note.recipient)
+        entry = DirectoryEntry(
+            about=about,
+            recipient=note.recipient,
+            key_id=note.key_id,
+            note=note.note,
+            height=context.height,
+        )
+        context.state.put(key, encode(entry))
+        context.keep_sidecar(note.note, key)
+
+
+def _add_admin(state: Overlay, org: OrgId, account: AccountId) -> None:
+    organisation = get_organisation(state, org)
+    assert organisation is not None, "an account's organisation exists"
+    if len(organisation.admins) == ADMINS_MAX:
+        raise Refused("identity.admins_full", f"{org} has {ADMINS_MAX} active admins already")
+    admins = tuple(sorted((*organisation.admins, account)))
+    state.put(organisation_key(org), encode(replace(organisation, admins=admins)))
+
+
+def _remove_admin(state: Overlay, org: OrgId, account: AccountId) -> None:
+    organisation = get_organisation(state, org)
+    assert organisation is not None, "an account's organisation exists"
+    admins = tuple(one for one in organisation.admins if one != account)
+    if not admins:
+        raise Refused("identity.last_admin", f"{org} would be left without an active admin")
+    state.put(organisation_key(org), encode(replace(organisation, admins=admins)))
+
+
+def _succeed(context: Context, old_key_id: bytes, successor: KeyRecord) -> None:
+    """Close the old key's record and open its successor's; no key comes back."""
+    account = successor.account_id
+    if get_key(context.state, account, successor.key_id) is not None:
+        raise Refused("identity.key_reused", f"key {successor.key_id.hex()} was in force before")
+    old = get_key(context.state, account, old_key_id)
+    assert old is not None, "a key in force has a record"
+    _put_key(context.state, replace(old, valid_until_height=context.height))
+    _put_key(context.state, successor)
+
+
+def _sign_record(account: Account, height: int) -> KeyRecord:
+    return KeyRecord(
+        account_id=account.account_id,
+        key_id=account.sign_key_id,
+        kind=KeyKind.SIGN,
+        key=encode(account.sign_key),
+        valid_from_height=height,
+        valid_until_height=None,
+    )
+
+
+def _seal_record(account: Account, height: int) -> KeyRecord:
+    return KeyRecord(
+        account_id=account.account_id,
+        key_id=account.seal_key_id,
+        kind=KeyKind.SEAL,
+        key=encode(account.seal_key),
+        valid_from_height=height,
+        valid_until_height=None,
+    )
+
+
+def _put_account(state: Overlay, account: Account) -> None:
+    state.put(account_key(account.account_id), encode(account))
+
+
+def _put_key(state: Overlay, record: KeyRecord) -> None:
+    state.put(key_record_key(record.account_id, record.key_id), encode(record))
+
+
+def _job(
+    key: PublicKey, signature: bytes, domain: Domain, chain_id: ChainId, payload: bytes
+) -> SignatureJob:
+    preimage = signature_preimage(domain, chain_id, payload)
+    return SignatureJob(key.scheme, key.data, signature, preimage)
