@@ -1,0 +1,106 @@
+"""The node directory: what lies where, and who may look."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import LayoutInvalid
+from storage.files import SYSTEM_FILES
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLayout:
+    """The paths inside one node directory."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Settings a hospital chooses."""
+        return self.root / "node.toml"
+
+    @property
+    def genesis(self) -> Path:
+        """The consortium's founding document; its digest is the chain id."""
+        return self.root / "genesis.json"
+
+    @property
+    def keys(self) -> Path:
+        """Encrypted keystores."""
+        return self.root / "keys"
+
+    @property
+    def ledger(self) -> Path:
+        """The LevelDB database: blocks, receipts, state and indexes."""
+        return self.root / "ledger"
+
+    @property
+    def journal(self) -> Path:
+        """What this node has voted."""
+        return self.root / "journal"
+
+    @property
+    def blobs(self) -> Path:
+        """Sealed records by content address."""
+        return self.root / "blobs"
+
+    @property
+    def sidecars(self) -> Path:
+        """Erasable bytes that travel with transactions."""
+        return self.root / "sidecars"
+
+    @property
+    def lease(self) -> Path:
+        """Locked by the process that runs on this directory."""
+        return self.root / "lease"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        return (self.keys, self.ledger, self.journal, self.blobs, self.sidecars)
+
+
+def make_layout(root: Path) -> NodeLayout:
+    """Make a node directory, or complete one, readable by its owner alone.
+
+    Raises `DiskFull` or `DiskFailed`.
+    """
+    layout = NodeLayout(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    for directory in (root, *layout.directories):
+        SYSTEM_FILES.make_directory(directory)
+        directory.chmod(0o700)
+    SYSTEM_FILES.sync_directory(root)
+    SYSTEM_FILES.sync_directory(root.parent)
+    return layout
+
+
+def check_layout(root: Path) -> NodeLayout:
+    """Return the layout of an existing node directory.
+
+    Raises `LayoutInvalid` for a missing part, or one that other users of the machine may enter.
+    """
+    layout = NodeLayout(root)
+    if not root.is_dir():
+        raise LayoutInvalid(
+            f"there is no node directory {root}: make one with `medledger init` or `join`"
+        )
+    for file in (layout.config, layout.genesis):
+        if not file.is_file():
+            raise LayoutInvalid(f"{file} is missing: restore it, or join the consortium again")
+    for directory in (root, *layout.directories):
+        if not directory.is_dir():
+            raise LayoutInvalid(f"{directory} is missing: restore it, or join again")
+        _check_private(directory)
+    return layout
+
+
+def _check_private(directory: Path) -> None:
+    found = directory.stat()
+    if found.st_uid != os.geteuid():
+        raise LayoutInvalid(
+            f"{directory} belongs to user {found.st_uid}, the node runs as {os.geteuid()}:"
+            f" chown it, or run the node as its owner"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise LayoutInvalid(f"{directory} is open to other users: chmod 700 {directory}")
