@@ -12,9 +12,9 @@ through the getters here, which also own the keys of the tables:
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import Annotated, ClassVar, Final, NewType
 
 from crypto.envelopes import SealKey

@@ -1,4 +1,4 @@
-"""What transactions of the identity family carry, and what keys sign inside them.
+"""What transactions of the identity family carry.
 
 A payload's promises that bytes alone can break are checked here, at decode: a transaction that
 breaks one is no transaction. What needs the state is checked by `ledger.contracts.identity`.
@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Final
 from crypto.envelopes import SealKey
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
-from crypto.schema import Bytes16, Bytes32, Bytes64, Count, Size, encode
+from crypto.schema import Bytes16, Bytes32, Bytes64, Count, Size
 from crypto.signatures import PublicKey
-from ledger.accounts import CATEGORIES_MAX, NOTES_MAX, OrgId, Role
+from ledger.accounts import CATEGORIES_MAX, NOTES_MAX, Role
 
 PAYLOAD_BYTES_MAX: Final = 64 << 10
 
@@ -29,44 +29,12 @@ class DirectoryNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrationClaim:
-    """What a new sign key signs (`KEY_POSSESSION`) to agree to the account made for it."""
-
-    WIRE_VERSION: ClassVar[int] = 1
-
-    org: OrgId
-    role: Role
-    sign_key: PublicKey
-    seal_key: SealKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RotationClaim:
-    """What a succeeding sign key signs (`KEY_POSSESSION`) to agree to serve the account."""
-
-    WIRE_VERSION: ClassVar[int] = 1
-
-    account_id: AccountId
-    sign_key: PublicKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealBinding:
-    """What a sign key signs (`KEY_BINDING`) about the account's seal key."""
-
-    WIRE_VERSION: ClassVar[int] = 1
-
-    account_id: AccountId
-    seal_key: SealKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
     """`identity.register`: a person or device of the sender's hospital, with its first keys.
 
-    `possession` is the sign key's signature over the `RegistrationClaim`, `seal_binding` over the
-    `SealBinding`. `categories` (ascending) and `in_custody` are for patients; `notes` are sealed
-    profiles or directories, at most one per recipient.
+    `possession` and `seal_binding` are the sign key's proofs (`ledger.key_proofs`). `categories`
+    (ascending) and `in_custody` are for patients; `notes` are sealed profiles or directories, at
+    most one per recipient, ascending.
     """
 
     WIRE_VERSION: ClassVar[int] = 1
@@ -120,8 +88,8 @@ class Restore:
 class RotateKey:
     """`identity.rotate_key`: the sender's next sign key, seal key or both; None keeps one.
 
-    `possession` is there exactly if `sign_key` is, and is its signature over the `RotationClaim`;
-    `seal_binding` is the resulting sign key's over the `SealBinding` of the resulting seal key.
+    `possession` is there exactly if `sign_key` is; `seal_binding` is the resulting sign key's, over
+    the resulting seal key (`ledger.key_proofs`).
     `in_custody` says who keeps the keys from now on.
     """
 
@@ -154,21 +122,6 @@ class ShareDirectory:
     def __post_init__(self) -> None:
         if not _is_ascending([note.recipient for note in self.notes]):
             raise ValueError("notes are not strictly ascending by recipient")
-
-
-def registration_claim(*, org: OrgId, role: Role, sign_key: PublicKey, seal_key: SealKey) -> bytes:
-    """Return the payload of a registration's proof of possession."""
-    return encode(RegistrationClaim(org=org, role=role, sign_key=sign_key, seal_key=seal_key))
-
-
-def rotation_claim(account: AccountId, sign_key: PublicKey) -> bytes:
-    """Return the payload of a rotation's proof of possession."""
-    return encode(RotationClaim(account_id=account, sign_key=sign_key))
-
-
-def seal_binding(account: AccountId, seal_key: SealKey) -> bytes:
-    """Return the payload by which a sign key vouches for the account's seal key."""
-    return encode(SealBinding(account_id=account, seal_key=seal_key))
 
 
 def _is_ascending(values: Sequence[bytes]) -> bool:

@@ -9,21 +9,14 @@ signature can be judged by the key of its time.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from crypto.envelopes import SealKey, seal_key_id
+from crypto.envelopes import seal_key_id
 from crypto.errors import InvalidSignature
-from crypto.hashing import ChainId, Domain
+from crypto.hashing import ChainId
 from crypto.record_ids import AccountId
 from crypto.schema import encode
-from crypto.signatures import (
-    PublicKey,
-    SignatureJob,
-    account_id,
-    check_signature,
-    key_id,
-    signature_preimage,
-)
+from crypto.signatures import SignatureJob, account_id, check_job, key_id
 from ledger.accounts import (
     ADMINS_MAX,
     Account,
@@ -50,11 +43,12 @@ from ledger.identity_payloads import (
     RotateKey,
     ShareDirectory,
     Suspend,
-    registration_claim,
-    rotation_claim,
-    seal_binding,
 )
+from ledger.key_proofs import registration_job, rotation_job, seal_binding_job
 from ledger.state import Overlay, StateView
+
+if TYPE_CHECKING:
+    from ledger.transactions import Transaction
 
 CONSORTIUM_ROLES: Final = (Role.CONSORTIUM_ADMIN, Role.KEY_AGENT)
 """Roles that genesis and governance give; no hospital admin does."""
@@ -67,13 +61,8 @@ def on_register(context: Context, payload: Register) -> None:
     new_id = account_id(payload.sign_key)
     if get_account(context.state, new_id) is not None:
         raise Refused("identity.exists", f"account {new_id.hex()} exists", (("account", new_id),))
-    claim = registration_claim(
-        org=sender.org, role=payload.role, sign_key=payload.sign_key, seal_key=payload.seal_key
-    )
-    _check_possession(context.chain_id, payload.sign_key, payload.possession, claim)
-    _check_binding(
-        context.chain_id, new_id, payload.sign_key, payload.seal_key, payload.seal_binding
-    )
+    _check_possession(possession_job(context.chain_id, sender.org, payload))
+    _check_binding(binding_job(payload))
     add_account(
         context.state,
         Account(
@@ -143,9 +132,19 @@ def on_rotate_key(context: Context, payload: RotateKey) -> None:
     sign_key = payload.sign_key or account.sign_key
     seal_key = payload.seal_key or account.seal_key
     if payload.sign_key is not None and payload.possession is not None:
-        claim = rotation_claim(account.account_id, payload.sign_key)
-        _check_possession(context.chain_id, payload.sign_key, payload.possession, claim)
-    _check_binding(context.chain_id, account.account_id, sign_key, seal_key, payload.seal_binding)
+        _check_possession(
+            rotation_job(
+                payload.sign_key,
+                payload.possession,
+                chain_id=context.chain_id,
+                account_id=account.account_id,
+            )
+        )
+    _check_binding(
+        seal_binding_job(
+            sign_key, payload.seal_binding, account_id=account.account_id, seal_key=seal_key
+        )
+    )
     rotated = replace(
         account,
         sign_key=sign_key,
@@ -194,21 +193,37 @@ def add_account(state: Overlay, account: Account) -> None:
     _put_key(state, _seal_record(account, account.registered_height))
 
 
-def register_jobs(
-    view: StateView, chain_id: ChainId, sender: AccountId, payload: Register
-) -> tuple[SignatureJob, ...]:
+def possession_job(chain_id: ChainId, org: OrgId, payload: Register) -> SignatureJob:
+    """Return the check that the new key agrees to the account it gets at `org`."""
+    return registration_job(
+        payload.sign_key,
+        payload.possession,
+        chain_id=chain_id,
+        org=org,
+        role=payload.role,
+        seal_key=payload.seal_key,
+    )
+
+
+def binding_job(payload: Register) -> SignatureJob:
+    """Return the check that the new account's sign key vouches for its seal key."""
+    return seal_binding_job(
+        payload.sign_key,
+        payload.seal_binding,
+        account_id=account_id(payload.sign_key),
+        seal_key=payload.seal_key,
+    )
+
+
+def register_jobs(view: StateView, transaction: "Transaction") -> tuple[SignatureJob, ...]:
     """Return the two signatures inside a registration, if its sender is known."""
-    admin = get_account(view, sender)
+    admin = get_account(view, transaction.body.sender)
     if admin is None:
         return ()
-    key = payload.sign_key
-    claim = registration_claim(
-        org=admin.org, role=payload.role, sign_key=key, seal_key=payload.seal_key
-    )
-    binding = seal_binding(account_id(key), payload.seal_key)
+    payload: Register = transaction.payload
     return (
-        _job(key, payload.possession, Domain.KEY_POSSESSION, chain_id, claim),
-        _job(key, payload.seal_binding, Domain.KEY_BINDING, chain_id, binding),
+        possession_job(transaction.body.chain_id, admin.org, payload),
+        binding_job(payload),
     )
 
 
@@ -218,9 +233,7 @@ KINDS: Final = (
         payload=Register,
         signer=Rule((Role.HOSPITAL_ADMIN,)),
         handler=on_register,
-        inner_jobs=lambda view, transaction: register_jobs(
-            view, transaction.body.chain_id, transaction.body.sender, transaction.payload
-        ),
+        inner_jobs=register_jobs,
     ),
     Kind(
         name="identity.suspend",
@@ -259,27 +272,18 @@ def _account_of_own_hospital(context: Context, account: AccountId) -> Account:
     return found
 
 
-def _check_possession(
-    chain_id: ChainId, sign_key: PublicKey, possession: bytes, claim: bytes
-) -> None:
+def _check_possession(job: SignatureJob) -> None:
     try:
-        check_signature(sign_key, possession, Domain.KEY_POSSESSION, chain_id, claim)
+        check_job(job)
     except InvalidSignature as problem:
         raise Refused(
-            "identity.possession", "the new sign key did not sign this organisation and role"
+            "identity.possession", "the new sign key did not agree to this account"
         ) from problem
 
 
-def _check_binding(
-    chain_id: ChainId,
-    account: AccountId,
-    sign_key: PublicKey,
-    seal_key: SealKey,
-    signature: bytes,
-) -> None:
-    binding = seal_binding(account, seal_key)
+def _check_binding(job: SignatureJob) -> None:
     try:
-        check_signature(sign_key, signature, Domain.KEY_BINDING, chain_id, binding)
+        check_job(job)
     except InvalidSignature as problem:
         raise Refused("identity.binding", "the sign key did not sign the seal key") from problem
 
@@ -364,10 +368,3 @@ def _put_account(state: Overlay, account: Account) -> None:
 
 def _put_key(state: Overlay, record: KeyRecord) -> None:
     state.put(key_record_key(record.account_id, record.key_id), encode(record))
-
-
-def _job(
-    key: PublicKey, signature: bytes, domain: Domain, chain_id: ChainId, payload: bytes
-) -> SignatureJob:
-    preimage = signature_preimage(domain, chain_id, payload)
-    return SignatureJob(key.scheme, key.data, signature, preimage)
