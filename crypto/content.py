@@ -11,6 +11,7 @@ import hashlib
 
 from crypto.hashing import ChainId, Digest, Domain, digest
 from crypto.record_ids import AccountId, RecordId, VersionId
+from crypto.signatures import signature_preimage
 from crypto.streams import Buffer
 from crypto.unixfs import LeafHasher
 
@@ -108,7 +109,7 @@ def author_payload(
 
 def author_preimage(chain_id: ChainId, payload: bytes) -> bytes:
     """Return the very bytes under the author's signature, for whoever checks many at once."""
-    return Domain.RECORD_AUTHOR.value + chain_id + payload
+    return signature_preimage(Domain.RECORD_AUTHOR, chain_id, payload)
 
 
 def _inner(left: bytes, right: bytes) -> bytes:

@@ -11,7 +11,7 @@ from crypto.chunks import ChunkOpener, ChunkSealer
 from crypto.cid import Cid
 from crypto.compression import Inflater
 from crypto.content import ContentHasher, make_commitment
-from crypto.errors import CidMismatch, CommitmentMismatch, LengthMismatch, PaddingInvalid
+from crypto.errors import CidMismatch, CommitmentMismatch, PaddingInvalid
 from crypto.hashing import Digest, is_equal
 from crypto.record_ids import SealContext
 from crypto.sealed_format import (
@@ -137,8 +137,8 @@ class SealReader:
             raise PaddingInvalid("less is inside than the padded size")
         if self._inflater:
             self._inflater.finish()
-        if self._content.content_bytes != self.preamble.metadata.content_bytes:
-            raise LengthMismatch("the content has not the length its metadata declares")
+        declared_bytes = self.preamble.metadata.content_bytes
+        assert self._content.content_bytes == declared_bytes, "preamble and inflater saw to it"
         if not is_equal(self._cid.finish(), cid):
             raise CidMismatch("the file is not the one that the ledger names")
         content_root = self._content.finish()
