@@ -22,6 +22,8 @@ class Domain(bytes, enum.Enum):
     """What a digest, signature or key is for."""
 
     GENESIS = b"medledger/genesis/v1"
+    INVITATION = b"medledger/invitation/v1"
+    FOUNDING = b"medledger/founding/v1"
     ACCOUNT = b"medledger/account/v1"
     KEY_ID = b"medledger/key-id/v1"
     KEY_BINDING = b"medledger/key-binding/v1"
