@@ -1,4 +1,4 @@
-"""A consortium small enough to read: real keys from labels, real genesis, blocks applied one by one.
+"""A consortium small enough to read: real keys, real genesis, blocks applied one by one.
 
 Keys follow from their labels, so vectors and failures repeat. `Consortium.apply` is the whole walk
 of a transaction: signed, decoded, executed, written.
