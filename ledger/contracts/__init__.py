@@ -3,7 +3,9 @@
 from typing import Final
 
 from ledger.contract import Kind
-from ledger.contracts import governance, identity
+from ledger.contracts import access, governance, identity, records
 
-KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (*governance.KINDS, *identity.KINDS)}
+KINDS: Final[dict[str, Kind]] = {
+    kind.name: kind for kind in (*governance.KINDS, *identity.KINDS, *records.KINDS, *access.KINDS)
+}
 """Every kind by its name; each module of this room gives its rows in its own `KINDS`."""
