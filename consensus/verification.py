@@ -8,6 +8,7 @@ certificate inside: a quorum that checked it has signed the header that names it
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import (
@@ -70,23 +71,9 @@ def make_verifiable(message: Message, sets: Sets) -> Message:
         case Status(certificate=certificate):
             if certificate is None or certificate.epoch in sets:
                 return message
-            return _without_proof(message)
+            return replace(message, certificate=None)
         case _:
             return message
-
-
-def _without_proof(status: Status) -> Status:
-    return Status(
-        height=status.height,
-        view=status.view,
-        has_proposal=status.has_proposal,
-        has_committed=status.has_committed,
-        is_fenced=status.is_fenced,
-        certificate=None,
-        boot_id=status.boot_id,
-        heard=status.heard,
-        clock_ms=status.clock_ms,
-    )
 
 
 def _jobs(message: Message, sets: Sets, chain_id: ChainId) -> Iterator[SignatureJob]:

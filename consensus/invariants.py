@@ -1,0 +1,57 @@
+"""What must hold between any two events, and how much a replica keeps (B1).
+
+No message can break these: they are our own mistakes if broken, and stop the process.
+"""
+
+from consensus.mailbox import PHASES, VIEWS_KEPT, count_votes
+from consensus.messages import FETCH_COUNT_MAX
+from consensus.state import ReplicaState, is_executed
+from crypto.quorum import QuorumSystem
+
+BLOCKS_KEPT = 4
+"""The prepared one, the last valid one, the proposed one, and one that was fetched."""
+
+
+def check_invariants(state: ReplicaState) -> None:
+    """Assert what the protocol promises about one replica; cheap enough for every event."""
+    instance, own = state.instance, state.instance.own
+    proposal, prepared, commit = instance.proposal, instance.prepared, own.commit
+    if proposal is not None:
+        assert proposal.view == instance.view, "a proposal ends with its view"
+        assert proposal.digest in instance.blocks, "an accepted proposal comes with its block"
+    if prepared is not None:
+        assert prepared.view <= instance.view, "nothing is prepared above our view"
+    if commit is not None:
+        assert prepared is not None, "a commit speaks of a prepared certificate"
+        assert prepared.view >= commit.view, "the certificate of a commit is kept"
+    for vote in (own.pre_prepare, own.prepare, commit, own.view_change, own.new_view):
+        assert vote is None or vote.view <= instance.view, "no vote is above our view"
+        assert vote is None or vote.height == state.tip.height + 1, "votes end with their height"
+    if not is_executed(state):
+        assert own.prepare is None, "nothing is signed before the tip is executed (rule 7)"
+        assert own.view_change is None, "nothing is signed before the tip is executed (rule 7)"
+        assert not state.next_mailbox.by_kind, "the members after next are not known yet"
+    assert len(instance.blocks) <= BLOCKS_KEPT, "few blocks are kept"
+
+
+def retained(state: ReplicaState) -> int:
+    """Return how many objects that peers can cause are kept: votes, blocks, words about peers."""
+    instance = state.instance
+    return (
+        count_votes(instance.mailbox)
+        + count_votes(state.next_mailbox)
+        + len(instance.blocks)
+        + len(instance.valid)
+        + len(instance.durable)
+        + len(instance.checking)
+        + len(instance.basis)
+        + len(state.peers)
+        + len(state.fetched)
+        + (0 if state.fence is None else len(state.fence.proven))
+    )
+
+
+def retained_max(quorum: QuorumSystem) -> int:
+    """Return the most that `retained` may ever be, whatever peers send (B1)."""
+    votes = 2 * len(PHASES) * VIEWS_KEPT * quorum.n
+    return votes + 4 * BLOCKS_KEPT + quorum.strong + 2 * 2 * quorum.n + FETCH_COUNT_MAX

@@ -1,0 +1,189 @@
+"""Starting a replica from what is durable: the executed tip and the vote journal (rules 6, 18, 19).
+
+The restored replica stands where its journal says it stood, repeats its votes byte for byte and
+asks the others for what it has forgotten. Without a trustworthy journal it starts behind a fence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consensus.catch_up import on_heartbeat
+from consensus.core import advance
+from consensus.effects import Broadcast, Effect
+from consensus.errors import ForeignJournal
+from consensus.fence import raise_fence
+from consensus.invariants import check_invariants
+from consensus.mailbox import put
+from consensus.membership import Membership, follow
+from consensus.messages import Commit, Prepare, PrePrepare, Vote
+from consensus.records import (
+    FenceLifted,
+    FenceRaised,
+    JournalStarted,
+    NewViewRecord,
+    PreparedRecord,
+    ProposalRecord,
+    Record,
+    ViewChangeRecord,
+    VoteRecord,
+    record_height,
+)
+from consensus.soundness import choose
+from consensus.state import Config, Fence, Instance, Own, ReplicaState, Tip, height_of
+from consensus.view_change import forget_blocks
+from crypto.validators import Epoch, ValidatorSet
+from crypto.votes import FIRST_VIEW, Height, VoteType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What storage holds: the last decided block, executed, and the members after it.
+
+    `epoch` and `validators` are those of `tip.height + 1`, `next_validators` those of the height
+    after that.
+    """
+
+    tip: Tip
+    epoch: Epoch
+    validators: ValidatorSet
+    next_validators: ValidatorSet
+
+
+def restore(
+    config: Config,
+    decided: Decided,
+    records: Sequence[Record],
+    *,
+    is_journal_whole: bool,
+    waiting: bool,
+) -> tuple[ReplicaState, list[Effect]]:
+    """Return the replica and what it does first.
+
+    `records` is the journal in order, and empty for a lost one; `is_journal_whole` is False if
+    some of it was cut away; `waiting` says that the pool holds something. Raises `ForeignJournal`
+    for the journal of another chain or replica.
+    """
+    members = Membership(decided.epoch, decided.validators)
+    state = ReplicaState(
+        config=config,
+        tip=decided.tip,
+        members=members,
+        next_members=follow(members, decided.next_validators),
+        has_backlog=waiting,
+    )
+    for record in records:
+        _replay(state, record)
+    _resume(state.instance)
+    effects = _fence_off(state, records, is_journal_whole=is_journal_whole)
+    effects += [*_repeat(state), *on_heartbeat(state), *advance(state)]
+    check_invariants(state)
+    return state, effects
+
+
+def _replay(state: ReplicaState, record: Record) -> None:
+    """Take back what one record says about the height being agreed."""
+    instance, own = state.instance, state.instance.own
+    if record_height(record) not in (None, height_of(state)):
+        return
+    match record:
+        case JournalStarted():
+            mine = (state.config.chain_id, state.config.replica)
+            if (record.chain_id, record.replica) != mine:
+                raise ForeignJournal(f"the journal is that of replica {record.replica}")
+        case FenceRaised(reason=reason):
+            state.fence = Fence(reason=reason)
+        case FenceLifted():
+            state.fence = None
+        case ProposalRecord(block=block):
+            instance.blocks[block.digest] = block
+            instance.valid[block.digest] = instance.durable[block.digest] = None
+        case VoteRecord():
+            _replay_vote(state, record)
+        case PreparedRecord(certificate=certificate):
+            instance.prepared = certificate
+        case ViewChangeRecord(message=view_change):
+            own.view_change = view_change
+        case NewViewRecord(message=new_view):
+            own.new_view = new_view
+
+
+def _replay_vote(state: ReplicaState, record: VoteRecord) -> None:
+    own, replica = state.instance.own, state.config.replica
+    match record.vote:
+        case VoteType.PRE_PREPARE:
+            own.pre_prepare = PrePrepare(
+                epoch=record.epoch,
+                height=record.height,
+                view=record.view,
+                digest=record.digest,
+                signer=replica,
+                signature=record.signature,
+                block=state.instance.blocks[record.digest],
+            )
+        case VoteType.PREPARE:
+            own.prepare = Prepare(
+                epoch=record.epoch,
+                height=record.height,
+                view=record.view,
+                digest=record.digest,
+                signer=replica,
+                signature=record.signature,
+            )
+        case VoteType.COMMIT:
+            own.commit = Commit(
+                epoch=record.epoch,
+                height=record.height,
+                view=record.view,
+                digest=record.digest,
+                signer=replica,
+                signature=record.signature,
+            )
+        case VoteType.VIEW_CHANGE:
+            raise AssertionError("view-changes are journaled whole")
+
+
+def _resume(instance: Instance) -> None:
+    """Stand in the highest view that the journal speaks of, with our own proposal if any."""
+    own = instance.own
+    votes = _votes(own)
+    instance.view = max((vote.view for vote in votes), default=FIRST_VIEW)
+    if own.new_view is not None and own.new_view.view == instance.view:
+        instance.basis = own.new_view.view_changes
+        instance.chosen = choose(instance.basis)
+        instance.proposal = own.new_view.pre_prepare
+        instance.blocks[own.new_view.digest] = own.new_view.pre_prepare.block
+    elif own.pre_prepare is not None and instance.view == FIRST_VIEW:
+        instance.proposal = own.pre_prepare
+    for vote in votes:
+        put(instance.mailbox, vote, own_view=instance.view)
+    forget_blocks(instance)
+
+
+def _fence_off(
+    state: ReplicaState, records: Sequence[Record], *, is_journal_whole: bool
+) -> list[Effect]:
+    """Raise the fence if the journal cannot be all that was ever signed."""
+    if not any(isinstance(record, JournalStarted | FenceRaised) for record in records):
+        return raise_fence(state, "the vote journal is missing")
+    if not is_journal_whole:
+        return raise_fence(state, "the vote journal was cut")
+    above = [height for record in records if (height := record_height(record)) is not None]
+    highest = max(above, default=height_of(state))
+    if highest > height_of(state):
+        reason = "the vote journal is ahead of the stored blocks"
+        return raise_fence(state, reason, signed_height=Height(highest))
+    return []
+
+
+def _repeat(state: ReplicaState) -> list[Effect]:
+    """Send again what was sent in the present view, byte for byte."""
+    if state.fence is not None:
+        return []
+    view = state.instance.view
+    return [Broadcast(message=vote) for vote in _votes(state.instance.own) if vote.view == view]
+
+
+def _votes(own: Own) -> list[Vote]:
+    """Return our votes in the order in which they were cast."""
+    votes = (own.view_change, own.new_view, own.pre_prepare, own.prepare, own.commit)
+    return [vote for vote in votes if vote is not None]

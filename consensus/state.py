@@ -1,0 +1,221 @@
+"""What a replica remembers between two events: plain data that can be copied, nothing else.
+
+The chain below is the `tip`; the height above it is the `Instance`, with its own views and votes,
+dropped whole when it is decided. What is kept about others is bounded by the number of members.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from consensus.blocks import Block, CertifiedBlock
+from consensus.events import TimerKind
+from consensus.mailbox import Mailbox
+from consensus.membership import Membership, primary_of
+from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
+from crypto.hashing import ChainId, Digest
+from crypto.validators import ReplicaId
+from crypto.votes import (
+    FIRST_VIEW,
+    GENESIS_HEIGHT,
+    CommitCertificate,
+    Height,
+    PreparedCertificate,
+    View,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What does not change while a replica runs.
+
+    `sign` returns the Ed25519 signature of a preimage: a pure function, as that scheme is
+    deterministic. `boot_id` (16 bytes) differs at every start. The delays are the operator's;
+    `idle_block_ms` and `rotate_every` (heights) are the consortium's.
+    """
+
+    chain_id: ChainId
+    replica: ReplicaId
+    boot_id: bytes
+    sign: Callable[[bytes], bytes]
+    base_timeout_ms: int
+    timeout_cap_ms: int
+    gather_ms: int
+    idle_block_ms: int
+    status_ms: int
+    fetch_ms: int
+    rotate_every: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tip:
+    """The last decided block; at height 0 the genesis state, proposed and certified by nobody."""
+
+    height: Height
+    digest: Digest
+    proposer: ReplicaId | None
+    is_empty: bool
+    certificate: CommitCertificate | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Own:
+    """What this replica itself said at one height: the latest of each kind, for re-sending."""
+
+    pre_prepare: PrePrepare | None = None
+    prepare: Prepare | None = None
+    commit: Commit | None = None
+    view_change: ViewChange | None = None
+    new_view: NewView | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Instance:
+    """The agreement on one height.
+
+    `proposal` is the primary's vote that was accepted in `view`, `chosen` the certificate that
+    made it propose that block again; `basis` is what a new primary chooses from. `blocks` are
+    those that may still be decided here, `valid` those of them that the shell has checked (bodies
+    at hand), `durable` those in the journal. `certificate` waits for its block, or its execution.
+    """
+
+    view: View = FIRST_VIEW
+    proposal: PrePrepare | None = None
+    chosen: PreparedCertificate | None = None
+    prepared: PreparedCertificate | None = None
+    certificate: CommitCertificate | None = None
+    blocks: dict[Digest, Block] = field(default_factory=dict)
+    valid: dict[Digest, None] = field(default_factory=dict)
+    durable: dict[Digest, None] = field(default_factory=dict)
+    checking: dict[Digest, None] = field(default_factory=dict)
+    basis: tuple[ViewChange, ...] = ()
+    is_requested: bool = False  # A block was asked for in this view.
+    is_timed: bool = False  # The timer of this view was started.
+    is_idle: bool = False  # Nothing waits: the timers of view 0 run with the idle delay.
+    is_extended: bool = False  # The deadline of this view was moved once.
+    lag_ms: int = 0
+    own: Own = field(default_factory=Own)
+    mailbox: Mailbox = field(default_factory=Mailbox)
+
+
+@dataclass(slots=True, kw_only=True)
+class Peer:
+    """What is remembered of one other member.
+
+    `height` and `view` are the highest position heard of it, as a claim. `failures` counts
+    fetches it did not answer. `was_answered`: it had its answer since our last heartbeat.
+    `knows_boot`: it has listed our present boot id; `doubts` counts in how many statuses in a row
+    it has listed another one since.
+    """
+
+    height: Height = GENESIS_HEIGHT
+    view: View = FIRST_VIEW
+    boot_id: bytes = b""
+    failures: int = 0
+    was_answered: bool = False
+    knows_boot: bool = False
+    doubts: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Fence:
+    """Why nothing is signed, and what it takes: deciding `lift_height` by others' votes.
+
+    `proven` are decided heights that others have shown certificates of since the fence stands;
+    `signed_height` is the highest at which a vote of ours is known to exist.
+    """
+
+    reason: str
+    signed_height: Height = GENESIS_HEIGHT
+    proven: dict[ReplicaId, Height] = field(default_factory=dict)
+    lift_height: Height | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """What was asked of whom: the block of `digest`, or with None decided blocks from `height`.
+
+    `peer` is None while nobody is asked, because the shell may still finish its own check.
+    """
+
+    peer: ReplicaId | None
+    height: Height
+    digest: Digest | None
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplicaState:
+    """One replica.
+
+    `next_members` is None until the tip is executed; nothing is voted until then.
+    """
+
+    config: Config
+    tip: Tip
+    members: Membership
+    next_members: Membership | None
+    instance: Instance = field(default_factory=Instance)
+    next_mailbox: Mailbox = field(default_factory=Mailbox)
+    peers: dict[ReplicaId, Peer] = field(default_factory=dict)
+    has_backlog: bool = False
+    fence: Fence | None = None
+    fetching: Fetching | None = None
+    fetched: tuple[CertifiedBlock, ...] = ()  # Decided blocks above the instance's height.
+    height_at_heartbeat: Height = GENESIS_HEIGHT
+    is_behind: bool = False  # Others were ahead for a whole heartbeat.
+    timers: dict[TimerKind, int] = field(default_factory=dict)  # Serial of each that runs.
+    timer_serial: int = 0
+
+
+def height_of(state: ReplicaState) -> Height:
+    """Return the height being agreed."""
+    return Height(state.tip.height + 1)
+
+
+def primary_at(state: ReplicaState, view: View) -> ReplicaId:
+    """Return the primary of a view of the height being agreed."""
+    return primary_of(
+        state.members,
+        height_of(state),
+        view,
+        last_proposer=state.tip.proposer,
+        rotate_every=state.config.rotate_every,
+    )
+
+
+def is_primary(state: ReplicaState) -> bool:
+    return primary_at(state, state.instance.view) == state.config.replica
+
+
+def is_executed(state: ReplicaState) -> bool:
+    """Whether the tip is executed: rule 7, execute before voting."""
+    return state.next_members is not None
+
+
+def may_vote(state: ReplicaState) -> bool:
+    """Whether this replica takes part in the height: nothing is signed unless this holds."""
+    return (
+        state.next_members is not None
+        and state.fence is None
+        and state.instance.certificate is None
+        and state.config.replica in state.members.order
+    )
+
+
+def make_status(state: ReplicaState, *, with_proof: bool) -> Status:
+    """Say where this replica stands; with the proof of what it has decided if asked."""
+    instance = state.instance
+    commit = instance.own.commit
+    heard = tuple(
+        (replica, peer.boot_id) for replica, peer in sorted(state.peers.items()) if peer.boot_id
+    )
+    return Status(
+        height=height_of(state),
+        view=instance.view,
+        has_proposal=instance.proposal is not None,
+        has_committed=commit is not None and commit.view == instance.view,
+        is_fenced=state.fence is not None,
+        certificate=state.tip.certificate if with_proof else None,
+        boot_id=state.config.boot_id,
+        heard=heard,
+        clock_ms=0,
+    )

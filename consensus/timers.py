@@ -1,0 +1,102 @@
+"""Delays of the protocol (rules 9 and 14), and the one way to start and stop a timer.
+
+A timer only asks. Its expiry carries the serial of its setting, so that one which was replaced or
+stopped while its expiry was already on the way asks nothing.
+"""
+
+from typing import Final
+
+from consensus.effects import CancelTimer, Effect, SetTimer
+from consensus.events import Timer, TimerKind
+from consensus.state import Config, ReplicaState, height_of, is_primary, may_vote
+from crypto.votes import FIRST_VIEW, View
+
+DOUBLINGS_MAX: Final = 32
+
+
+def timeout_ms(config: Config, view: View) -> int:
+    """Return how long a view may take: it doubles with each view change, up to the cap."""
+    doubled = config.base_timeout_ms << min(view, DOUBLINGS_MAX)
+    return min(doubled, config.timeout_cap_ms)
+
+
+def set_timer(state: ReplicaState, kind: TimerKind, delay_ms: int) -> Effect:
+    state.timer_serial += 1
+    state.timers[kind] = state.timer_serial
+    return SetTimer(timer=Timer(kind=kind, serial=state.timer_serial), delay_ms=delay_ms)
+
+
+def cancel_timer(state: ReplicaState, kind: TimerKind) -> list[Effect]:
+    serial = state.timers.pop(kind, None)
+    if serial is None:
+        return []
+    return [CancelTimer(timer=Timer(kind=kind, serial=serial))]
+
+
+def take_expiry(state: ReplicaState, timer: Timer) -> bool:
+    """Note that a timer has run out; False if it was not the one that runs."""
+    if state.timers.get(timer.kind) != timer.serial:
+        return False
+    del state.timers[timer.kind]
+    return True
+
+
+def start_first_view(state: ReplicaState) -> list[Effect] | None:
+    """Start the timers of view 0: short when a block is due, long when nothing waits."""
+    instance, config = state.instance, state.config
+    if instance.view != FIRST_VIEW or instance.is_timed or not may_vote(state):
+        return None
+    instance.is_timed = True
+    instance.is_idle = not (state.has_backlog or not state.tip.is_empty)
+    idle_ms = config.idle_block_ms if instance.is_idle else 0
+    effects = [set_timer(state, TimerKind.VIEW_CHANGE, idle_ms + timeout_ms(config, FIRST_VIEW))]
+    if is_primary(state) and instance.proposal is None:
+        effects.append(set_timer(state, TimerKind.PROPOSE, idle_ms or config.gather_ms))
+    return effects
+
+
+def on_backlog(state: ReplicaState, *, waiting: bool) -> list[Effect]:
+    """Something waits (or nothing does): an idle first view becomes a busy one."""
+    state.has_backlog = waiting
+    instance = state.instance
+    if not (waiting and instance.is_idle and instance.view == FIRST_VIEW and may_vote(state)):
+        return []
+    instance.is_idle = False
+    effects = [set_timer(state, TimerKind.VIEW_CHANGE, timeout_ms(state.config, FIRST_VIEW))]
+    if TimerKind.PROPOSE in state.timers:
+        effects.append(set_timer(state, TimerKind.PROPOSE, state.config.gather_ms))
+    return effects
+
+
+def start_joined_view(state: ReplicaState) -> list[Effect] | None:
+    """Start the timer of a view above 0 once a quorum is known to be there (rule 9)."""
+    instance = state.instance
+    if instance.view == FIRST_VIEW or instance.is_timed or not may_vote(state):
+        return None
+    height = height_of(state)
+    there = 1 + sum(
+        peer.height == height and peer.view >= instance.view and replica in state.members.order
+        for replica, peer in state.peers.items()
+    )
+    if there < state.members.quorum.strong:
+        return None
+    instance.is_timed = True
+    return [set_timer(state, TimerKind.VIEW_CHANGE, timeout_ms(state.config, instance.view))]
+
+
+def on_lag(state: ReplicaState, lag_ms: int) -> list[Effect]:
+    """Remember how long this process was absent while the view's timer ran."""
+    if TimerKind.VIEW_CHANGE in state.timers:
+        instance = state.instance
+        longest_ms = timeout_ms(state.config, instance.view)
+        instance.lag_ms = min(instance.lag_ms + lag_ms, longest_ms)
+    return []
+
+
+def extend_by_lag(state: ReplicaState) -> list[Effect] | None:
+    """Give the primary back the time that was ours, once in a view; None: no extension."""
+    instance = state.instance
+    if instance.is_extended or not instance.lag_ms:
+        return None
+    instance.is_extended = True
+    return [set_timer(state, TimerKind.VIEW_CHANGE, instance.lag_ms)]
