@@ -1,0 +1,116 @@
+"""The outbox: what one connection has to send, and the writing of it.
+
+Frames wait in their lanes, not in TLS or the kernel: the transport is given more only when it has
+next to nothing left, so an urgent frame overtakes all that was not given away yet. Senders of
+lanes that do not drop wait for room in the order in which they came.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2p.errors import P2pError
+from p2p.lanes import LANES, Lane, LaneQueues, drop_all, put_frame, take_frames
+
+WRITE_BYTES: Final = 64 * 1024
+"""Frames leave together up to this size: a write of its own costs more than a small frame."""
+
+_WRITE_HIGH_WATER: Final = 16 * 1024
+"""What may wait in TLS before nothing more is given to it."""
+
+_UNSENT_BYTES_MAX: Final = 128 * 1024
+"""The same for the kernel, where it knows the option: else megabytes of bulk wait in the socket."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Outbox:
+    """Frames in their lanes, senders in line (by lane), and the transport they wait for."""
+
+    queues: LaneQueues
+    transport: asyncio.Transport | None = None
+    line: tuple[deque[tuple[asyncio.Future[None], bytes]], ...] = field(
+        default_factory=lambda: tuple(deque() for _ in LANES)
+    )
+    is_paused: bool = False
+    is_closed: bool = False
+    is_flush_due: bool = False
+
+
+def attach(outbox: Outbox, transport: asyncio.Transport) -> None:
+    """Begin to write to a transport, which is told to buffer little."""
+    outbox.transport = transport
+    transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER, low=0)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    connection = transport.get_extra_info("socket")
+    if option is None or connection is None:
+        return
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES_MAX)
+    except OSError:  # The system knows the name but not the option: only priority suffers.
+        return
+
+
+def send(outbox: Outbox, lane: Lane, frame: bytes) -> bool:
+    """Queue a frame for this turn of the loop; False if its lane is full and may not drop."""
+    if not put_frame(outbox.queues, lane, frame):
+        return False
+    if not outbox.is_flush_due and not outbox.is_paused:
+        outbox.is_flush_due = True
+        asyncio.get_running_loop().call_soon(flush, outbox)
+    return True
+
+
+async def put(outbox: Outbox, lane: Lane, frame: bytes) -> None:
+    """Queue a frame when there is room and all who came earlier have had their turn.
+
+    Raises what `close_outbox` is given if the connection ends first.
+    """
+    line = outbox.line[lane]
+    if not line and send(outbox, lane, frame):
+        return
+    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    place = (turn, frame)
+    line.append(place)
+    try:
+        await turn
+    finally:
+        if place in line:  # Whoever is cancelled leaves the line.
+            line.remove(place)
+
+
+def flush(outbox: Outbox) -> None:
+    """Write until the transport has enough or nothing is left."""
+    outbox.is_flush_due = False
+    while not outbox.is_paused and not outbox.is_closed:
+        frames = take_frames(outbox.queues, WRITE_BYTES)
+        if not frames:
+            return
+        for lane in LANES:
+            if outbox.line[lane]:
+                _call_up(outbox, lane)
+        assert outbox.transport is not None, "frames are queued for open links only"
+        outbox.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+
+def close_outbox(outbox: Outbox, failure: P2pError) -> None:
+    """Drop what waits, and send away whoever waits to add to it."""
+    outbox.is_closed = True
+    drop_all(outbox.queues)
+    for line in outbox.line:
+        for turn, _ in line:
+            if not turn.done():
+                turn.set_exception(failure)
+        line.clear()
+
+
+def _call_up(outbox: Outbox, lane: Lane) -> None:
+    line = outbox.line[lane]
+    while line:
+        turn, frame = line[0]
+        if not turn.done():  # Done is whoever is about to leave the line.
+            if not put_frame(outbox.queues, lane, frame):
+                return
+            turn.set_result(None)
+        line.popleft()
