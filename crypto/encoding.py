@@ -15,9 +15,7 @@ import msgpack
 
 from crypto.errors import DecodeError, EncodeError, NotCanonical, TooLarge
 
-Value: TypeAlias = Union[
-    None, bool, int, bytes, str, tuple["Value", ...], dict[str, "Value"]
-]
+Value: TypeAlias = Union[None, bool, int, bytes, str, tuple["Value", ...], dict[str, "Value"]]
 
 DEPTH_MAX: Final = 32
 """Nesting a value may have; schemas stay far below it."""
@@ -56,7 +54,12 @@ def unpack(encoded: bytes, *, bytes_max: int) -> object:
         raise TooLarge(f"{len(encoded)} bytes where at most {bytes_max} are allowed")
     try:
         value: object = msgpack.unpackb(
-            encoded, raw=False, use_list=False, strict_map_key=True, max_ext_len=0
+            encoded,
+            raw=False,
+            use_list=False,
+            strict_map_key=True,
+            max_ext_len=0,
+            ext_hook=_refuse_extension,  # An extension of no bytes passes the limit.
         )
         canonical = msgpack.packb(value, use_bin_type=True)
     except (ValueError, OverflowError, TypeError, RecursionError) as problem:
@@ -71,9 +74,11 @@ def is_normal_text(text: str) -> bool:
     return text.isascii() or unicodedata.is_normalized("NFC", text)
 
 
-def _checked(
-    value: object, depth: int, error: type[EncodeError] | type[DecodeError]
-) -> Value:
+def _refuse_extension(code: int, _: bytes) -> object:
+    raise ValueError(f"an extension type ({code})")
+
+
+def _checked(value: object, depth: int, error: type[EncodeError] | type[DecodeError]) -> Value:
     if depth > DEPTH_MAX:
         raise error(f"nested deeper than {DEPTH_MAX}")
     if value is None or isinstance(value, bool | bytes):

@@ -58,7 +58,7 @@ class Domain(bytes, enum.Enum):
 
 def digest(domain: Domain, *parts: bytes) -> Digest:
     """Return SHA-256(domain || parts); variable-length parts are framed by the caller."""
-    state = hashlib.sha256(domain.value)
+    state = hashlib.sha256(domain)  # A member is its own bytes; `.value` would cost a call.
     for part in parts:
         state.update(part)
     return Digest(state.digest())

@@ -84,7 +84,10 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         try:
-            _load_public(self.scheme, self.data)
+            if self.scheme is Scheme.P256:
+                _load_p256(self.data)
+            else:
+                _load_ed25519(self.data)
         except InvalidKey as problem:
             raise ValueError(str(problem)) from problem
 
@@ -273,16 +276,6 @@ def _check_ed25519(key: bytes, signature: bytes, preimage: bytes) -> None:
         sodium.crypto_sign_open(signature + preimage, _load_ed25519(key))
     except BadSignatureError as problem:
         raise InvalidSignature(f"not signed by the Ed25519 key {key.hex()[:16]}") from problem
-
-
-def _load_public(scheme: Scheme, data: bytes) -> object:
-    match scheme:
-        case Scheme.P256:
-            return _load_p256(data)
-        case Scheme.ED25519:
-            return _load_ed25519(data)
-        case _:
-            assert_never(scheme)
 
 
 @functools.lru_cache(maxsize=KEYS_CACHED_MAX)
