@@ -8,7 +8,7 @@ from crypto.cid import RAW, make_cid
 from crypto.content import author_payload
 from crypto.hashing import Digest, Domain
 from crypto.record_ids import AccountId, RecordId, SealId, VersionId, make_record_id
-from crypto.signatures import Scheme, sign
+from crypto.signatures import Scheme, public_key, sign
 from crypto.validators import ReplicaId
 from ledger.access_payloads import (
     AccessApprove,
@@ -25,7 +25,8 @@ from ledger.access_payloads import (
 )
 from ledger.accounts import OrgId, Role, get_account
 from ledger.decision import Action, Decision, decide
-from ledger.identity_payloads import Suspend
+from ledger.identity_payloads import RotateKey, Suspend
+from ledger.key_proofs import sign_rotation, sign_seal_binding
 from ledger.purposes import TREAT
 from ledger.receipts import Receipt
 from ledger.recipients import recipients
@@ -51,11 +52,13 @@ from ledger.records_state import (
     get_version,
 )
 from ledger.storage_receipts import storage_receipt_payload
+from ledger.transactions import decode_transaction, make_transaction, sign_transaction
 from tests.unit.ledger.small_consortium import (
     NORTH,
     SOUTH,
     Consortium,
     account_of,
+    seal_key_of,
     seed,
     signing_key,
 )
@@ -125,6 +128,23 @@ class Hospitals:
         receipt = self.submit(kind, payload, by, **options)
         assert receipt.accepted, f"{receipt.code}: {self.last_refusal}"
         return receipt
+
+    def submit_for(self, kind: str, payload: Any, by: str, on_behalf_of: str) -> Receipt:
+        """Execute a transaction that says its sender represents somebody."""
+        body = make_transaction(
+            chain_id=self.chain.chain_id,
+            sender=account_of(by),
+            kind=kind,
+            payload=payload,
+            valid_from_ms=self.time_ms,
+            valid_until_ms=self.time_ms + 60_000,
+            nonce=self.draw(),
+            on_behalf_of=account_of(on_behalf_of),
+            sidecars=sidecars_of(payload),
+        )
+        signed = sign_transaction(body, signing_key(by))
+        transaction = decode_transaction(signed, self.chain.chain_id)
+        return self.chain.apply(transaction).receipts[0]
 
     def put(self, by: str = DOCTOR, patient: str = PATIENT, **changes: Any) -> RecordId:
         """Put a record; it must be accepted."""
@@ -339,6 +359,27 @@ class Hospitals:
     def suspend(self, label: str, org: OrgId = NORTH) -> None:
         payload = Suspend(account_id=account_of(label), reason="left")
         self.accept("identity.suspend", payload, f"first admin of {org}")
+
+    def rotate(
+        self, label: str, *, sign_label: str | None = None, seal_label: str | None = None
+    ) -> None:
+        """Replace a person's keys by those of other labels; it must be accepted."""
+        account = self.account(label)
+        key = signing_key(sign_label or label)
+        seal_key = account.seal_key if seal_label is None else seal_key_of(seal_label)
+        possession = None
+        if sign_label is not None:
+            possession = sign_rotation(
+                key, chain_id=self.chain.chain_id, account_id=account.account_id
+            )
+        payload = RotateKey(
+            sign_key=None if sign_label is None else public_key(key),
+            seal_key=None if seal_label is None else seal_key,
+            seal_binding=sign_seal_binding(key, account_id=account.account_id, seal_key=seal_key),
+            possession=possession,
+            in_custody=False,
+        )
+        self.accept("identity.rotate_key", payload, label)
 
     def account(self, label: str) -> Any:
         account = get_account(self.chain.state, account_of(label))
