@@ -1,8 +1,8 @@
 """Transactions that wait for a block: bounded, fair between lanes, oldest first inside one.
 
-Three lanes (emergency, governance, the rest) have reserved shares of the pool and of every block.
-A share that its lane does not use is there for the others, so nothing is idle while something
-waits, and no flood in one lane keeps another one out. Inside a lane the oldest goes first; one
+Three lanes (emergency, governance, the rest) have reserved shares of the pool and of every block,
+so no flood in one lane keeps another one out. In a block a share that its lane does not use is
+there for the others: no block goes out half empty while something waits. Inside a lane the oldest goes first; one
 account gets at most so many per block and holds at most so many places of a lane. There is one
 entry per tx id, whatever number of signatures its sender makes. Time is passed in.
 """
@@ -17,8 +17,11 @@ from ledger.contracts import KINDS
 from ledger.errors import AccountFull, AlreadyPooled, PoolFull
 from ledger.transactions import Transaction
 
-SHARES_PERCENT: Final = {Lane.EMERGENCY: 20, Lane.GOVERNANCE: 10, Lane.REST: 70}
-"""Reserved part of the pool and of a block, by lane; the order is that of filling up."""
+SHARES_PERCENT: Final = {Lane.EMERGENCY: 20, Lane.GOVERNANCE: 10, Lane.REST: 40}
+"""Reserved part of the pool and of a block, by lane; the order is that of filling up.
+
+What is left (30) belongs to whoever comes first into the pool, and to the first lane in a block.
+"""
 
 BUCKET_MS: Final = 1_000
 
