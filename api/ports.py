@@ -6,7 +6,6 @@ here knows consensus, sockets between nodes or files.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from crypto.hashing import ChainId, Digest
@@ -14,17 +13,8 @@ from crypto.votes import Height
 from ledger.blocks import Receipt
 from ledger.exchange import SealedHeader, Witness
 from ledger.parameters import Parameters
+from ledger.replay import Status
 from ledger.state import StateView
-
-
-class TransactionState(Enum):
-    """Where a transaction is, as far as this node can prove (design: ledger, Transaction)."""
-
-    UNKNOWN = "UNKNOWN"
-    PENDING = "PENDING"
-    COMMITTED = "COMMITTED"
-    REFUSED = "REFUSED"
-    EXPIRED = "EXPIRED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +22,7 @@ class TransactionStatus:
     """A transaction's state; `receipt` is there once it stands in a decided block."""
 
     tx_id: Digest
-    state: TransactionState
+    state: Status
     receipt: Receipt | None
 
 
@@ -128,6 +118,9 @@ class ChainPort(Protocol):
     def view(self) -> StateView:
         """Return the state after the tip."""
 
+    def certified_view(self) -> StateView:
+        """Return the state that the newest decided header commits to: what `witness` proves."""
+
     def parameters(self) -> Parameters: ...
 
     def witness(self, keys: Sequence[bytes]) -> Witness:
@@ -150,7 +143,7 @@ class BlobPort(Protocol):
     ) -> StorageReceipts:
         """Store verified bytes here and at f other hospitals; raise a named error otherwise."""
 
-    async def open_blob(self, cid: bytes, *, start: int) -> AsyncIterator[bytes]:
+    def open_blob(self, cid: bytes, *, start: int) -> AsyncIterator[bytes]:
         """Stream verified bytes from `start`, fetching from a replica if this node has none."""
 
     async def sidecar(self, digest: Digest) -> bytes | None:

@@ -11,6 +11,7 @@ from crypto.hashing import ChainId, Domain
 from crypto.schema import U16, U32, U64, Bytes16, Bytes32, Bytes64, Count, Name, Size, encode
 from crypto.votes import CommitCertificate
 from ledger.blocks import Header
+from ledger.tree.proofs import StateProofs
 
 SUBMIT_ITEMS_MAX: Final = 512
 SUBMIT_BYTES_MAX: Final = 8 << 20
@@ -80,18 +81,14 @@ class ScanQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """State keys with their proofs under the state root that `sealed_header` carries.
-
-    `proofs` are encoded `ledger.tree` state proofs, one per key, inclusion or absence; an
-    inclusion proof carries the value.
-    """
+    """State keys with their proofs, together, under the state root that `sealed_header` carries."""
 
     WIRE_VERSION: ClassVar[int] = 1
     WIRE_BYTES_MAX: ClassVar[int] = 8 << 20
 
     sealed_header: SealedHeader
     keys: Annotated[tuple[StateKey, ...], Count(0, WITNESS_KEYS_MAX)]
-    proofs: Annotated[tuple[Annotated[bytes, Size(1, 96 << 10)], ...], Count(0, WITNESS_KEYS_MAX)]
+    proofs: StateProofs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
