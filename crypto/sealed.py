@@ -79,15 +79,7 @@ def seal_stream(
     description that is not allowed; the sink is worthless then.
     """
     content_bytes = _content_bytes(source)
-    metadata = RecordMetadata(
-        content_type=description.content_type,
-        file_name=unicodedata.normalize("NFC", description.file_name),
-        content_bytes=content_bytes,
-        authored_ms=description.authored_ms,
-        compression=(
-            Compression.GZIP if is_compressible(description.content_type) else Compression.NONE
-        ),
-    )
+    metadata = _describe(description, content_bytes)
     metadata_block = encode(metadata)
     content = ContentHasher(metadata_block)
     writer = SealWriter(sink, keys.dek, context, parameters or make_parameters())
@@ -179,6 +171,17 @@ class _Nowhere:
 
     def write(self, piece: memoryview) -> int:
         return len(piece)
+
+
+def _describe(description: ContentDescription, content_bytes: int) -> RecordMetadata:
+    is_gzip = is_compressible(description.content_type)
+    return RecordMetadata(
+        content_type=description.content_type,
+        file_name=unicodedata.normalize("NFC", description.file_name),
+        content_bytes=content_bytes,
+        authored_ms=description.authored_ms,
+        compression=Compression.GZIP if is_gzip else Compression.NONE,
+    )
 
 
 def _preamble(metadata: RecordMetadata, block: bytes, stored_bytes: int) -> Preamble:
