@@ -181,23 +181,26 @@ class Link(asyncio.BufferedProtocol):
             self.close(reason)
 
     def close(self, reason: str, *, says_goodbye: bool = True) -> None:
-        """Say why and close; a peer that does not even read that is cut off."""
+        """Send what the peer still takes, say why and close; cut it off if it takes nothing."""
         if self.is_closing:
             return
         self.is_closing = True
         self.reason = reason
         transport = self._transport()
+        flush(self.outbox)
         if self.outbox.is_paused:
             transport.abort()
-            return
-        if says_goodbye:
-            transport.write(encode_frame(Control.GOODBYE, 0, encode_code(reason)))
-        transport.close()
+        else:
+            if says_goodbye:
+                transport.write(encode_frame(Control.GOODBYE, 0, encode_code(reason)))
+            transport.close()
+        close_outbox(self.outbox, PeerUnreachable(reason))
 
     def abort(self, reason: str) -> None:
         """End the connection at once, if there is one."""
         self.is_closing = True
         self.reason = self.reason or reason
+        close_outbox(self.outbox, PeerUnreachable(self.reason))
         if self.outbox.transport is not None:
             self.outbox.transport.abort()
 

@@ -265,7 +265,10 @@ def _fail(exchange: Exchange, failure: P2pError) -> None:
 
 
 def _is_ended(exchange: Exchange) -> bool:
-    return exchange.reply.done() or (exchange.inflow is not None and exchange.inflow.ended)
+    """Whether the other side has said its last word (an asker that leaves cancels the future)."""
+    if exchange.inflow is not None:
+        return exchange.inflow.ended
+    return exchange.reply.done() and not exchange.reply.cancelled()
 
 
 def _settle(reply: asyncio.Future[bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from p2p.config import KindRule, NetworkConfig, PeerAddress
 from p2p.frames import Frame, Parser, encode_frame, feed, make_limits
 from p2p.identity import (
+    PROTOCOL,
     Identity,
     install_certificate,
     load_identity,
@@ -39,7 +40,7 @@ PATIENCE_S = 20
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """A network and everything that it has told: messages, links, faults."""
+    """A network and everything it has told: messages, links, faults; `mishap` is raised once."""
 
     identity: Identity
     self_id: int | None
@@ -47,6 +48,7 @@ class Node:
     received: list[tuple[int, int, bytes]] = field(default_factory=list)
     links: list[tuple[int, bool]] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
+    mishap: Exception | None = None
 
     @property
     def address(self) -> PeerAddress:
@@ -84,6 +86,9 @@ async def running(
     before = asyncio.all_tasks()
 
     def on_frame(peer_id: int, kind: int, body: bytes) -> None:
+        mishap, node.mishap = node.mishap, None
+        if mishap is not None:
+            raise mishap
         node.received.append((peer_id, kind, body))
 
     network = Network(
@@ -124,7 +129,7 @@ def introduce(*nodes: Node) -> None:
 async def until(is_so: Callable[[], bool]) -> None:
     """Let the loop run until something is so."""
     async with asyncio.timeout(PATIENCE_S):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 (nobody signals what tests look at)
             await asyncio.sleep(0)
 
 
@@ -166,9 +171,12 @@ async def read_or_end(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def raw_peer(node: Node, identity: Identity) -> AsyncIterator[RawPeer]:
+async def raw_peer(
+    node: Node, identity: Identity, *, protocol: str = PROTOCOL
+) -> AsyncIterator[RawPeer]:
     """Dial a node with an identity, and nothing else of a node behind it."""
     contexts = make_contexts()
+    contexts.dialing.set_alpn_protocols([protocol])
     certificate = make_certificate(identity, now_s=1_800_000_000, lifetime_s=3600)
     install_certificate(contexts, identity, certificate)
     reader, writer = await asyncio.open_connection(

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from struct import pack
 
 import pytest
@@ -28,7 +29,7 @@ frames = st.one_of(
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [stream[start:stop] for start, stop in pairwise(edges)]
 
 
 def feed_all(parser: Parser, chunks: list[bytes]) -> list[Frame]:
@@ -134,7 +135,7 @@ def test_a_frame_of_exactly_its_limit_passes() -> None:
 def test_every_control_kind_has_a_limit_below_the_kinds_of_users() -> None:
     limits = make_limits({})
 
-    assert all(0 <= limits[control] for control in Control)
+    assert all(limits[control] >= 0 for control in Control)
     assert max(Control) < FIRST_KIND
 
 
