@@ -21,6 +21,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias, assert_never
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.exceptions import RuntimeError as SodiumError
 from nacl.pwhash import argon2id
 
 from crypto.envelopes import SealPrivateKey, SealScheme, seal_public_key
@@ -209,7 +210,7 @@ def lock_keystore(
     )
     encoded = encode(header)
     start = MAGIC + len(encoded).to_bytes(2, "big") + encoded
-    key = _derive(passphrase, header)
+    key = _derive(passphrase, header, "the new keystore")
     body = start + AESGCM(key).encrypt(header.nonce, encode(content), start)
     file = body + hashlib.sha256(body).digest()
     assert len(file) <= FILE_BYTES_MAX, "a keystore keeps its bound"
@@ -227,7 +228,7 @@ def unlock_keystore(file: bytes, passphrase: str, *, name: str) -> KeystoreConte
     start, header = _read_header(body, name)
     check_kdf(header.kdf, name)
     try:
-        key = _derive(passphrase, header)
+        key = _derive(passphrase, header, name)
         content = AESGCM(key).decrypt(header.nonce, body[len(start) :], start)
     except InvalidTag as problem:
         raise WrongPassphrase(f"this passphrase does not open {name}") from problem
@@ -302,12 +303,17 @@ def _read_header(body: bytes, name: str) -> tuple[bytes, KeystoreHeader]:
         raise KeystoreCorrupt(f"{name} has no header of version 1: {problem}") from problem
 
 
-def _derive(passphrase: str, header: KeystoreHeader) -> bytes:
+def _derive(passphrase: str, header: KeystoreHeader, name: str) -> bytes:
     """Return the file's key; costs what the header says."""
     secret = passphrase_bytes(passphrase)
     match header.kdf:
         case Argon2id(operations=operations, memory_kib=memory_kib):
-            return argon2id.kdf(32, secret, header.salt, operations, memory_kib * 1024)
+            try:
+                return argon2id.kdf(32, secret, header.salt, operations, memory_kib * 1024)
+            except SodiumError as problem:  # Its only reason: the memory is not to be had.
+                raise KeystoreParameters(
+                    f"{name} needs {memory_kib} KiB of memory to open; this machine has less"
+                ) from problem
         case Pbkdf2Sha256(iterations=iterations):
             return hashlib.pbkdf2_hmac("sha256", secret, header.salt, iterations)
         case _:

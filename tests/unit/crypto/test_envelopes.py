@@ -1,6 +1,4 @@
-import base64
 import hashlib
-import json
 from dataclasses import fields, replace
 from typing import cast
 
@@ -276,12 +274,6 @@ def test_a_private_rsa_key_that_is_none_is_refused() -> None:
     for secret in others:
         with pytest.raises(InvalidKey):
             SealPrivateKey(scheme=SealScheme.RSA_3072, secret=secret)
-
-
-def test_secrets_reach_no_json_by_accident() -> None:
-    with pytest.raises(TypeError):
-        json.dumps(KEYS)
-    assert base64.b64encode(KEYS.dek).decode() not in str(KEYS)
 
 
 @given(payload=st.binary(max_size=500))

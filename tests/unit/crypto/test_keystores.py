@@ -2,6 +2,8 @@ import hashlib
 import os
 import re
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,6 +267,29 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
 
     with pytest.raises(KeystoreCorrupt, match="larger"):
         load_keystore(path, PASSPHRASE)
+
+
+def test_a_machine_without_the_memory_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "ann.keys"
+    save_keystore(path, EMPTY, PASSPHRASE, kdf=Argon2id(operations=2, memory_kib=1024 * 1024))
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from crypto.errors import KeystoreParameters\n"
+        "from crypto.keystore import load_keystore\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (768 << 20, 768 << 20))\n"
+        "try: load_keystore(Path(sys.argv[1]), sys.argv[2])\n"
+        "except KeystoreParameters as problem: print(problem.code, problem)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), PASSPHRASE],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+
+    assert done.stdout.startswith(f"keystore.parameters {path} needs 1048576 KiB")
 
 
 def test_a_passphrase_is_the_same_however_it_is_typed() -> None:

@@ -201,6 +201,25 @@ def test_a_pipe_is_spooled_and_seals_to_the_same_commitment(
     assert sealed.commitment == seal(content, description)[0].commitment
 
 
+def test_a_pipe_that_delivers_more_than_a_record_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContentTooLarge):
+        spool_encrypted(io.BytesIO(bytes(1_001)), bytes_max=1_000, directory=tmp_path)
+
+
+class Full:
+    """A sink that takes nothing now, as a pipe that is not blocking does."""
+
+    def write(self, _piece: object) -> None:
+        return None
+
+
+def test_a_sink_that_takes_nothing_stops_the_sealing() -> None:
+    source = io.BytesIO(b"x")
+
+    with pytest.raises(BlockingIOError):
+        seal_stream(source, Full(), description=DICOM, context=CONTEXT, keys=KEYS)
+
+
 class Shrinking(io.BytesIO):
     """A file that somebody cut or extended after its size was taken."""
 
