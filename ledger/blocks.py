@@ -1,4 +1,4 @@
-"""Blocks: the header that replicas agree on, and the two lists it commits to.
+"""Blocks: the header that replicas agree on, and the lists it commits to.
 
 Everything that a light client or a court needs comes from headers and certificates. A header
 carries the roots of the state and of the receipts *after its parent*: whoever votes for block h
@@ -8,7 +8,7 @@ of the signed transactions, the receipts root's leaves are the digests of the re
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from crypto.hashing import ChainId, Digest, Domain, digest
 from crypto.merkle import merkle_root
@@ -19,7 +19,11 @@ from ledger.parameters import BLOCK_TRANSACTIONS_LIMIT, TRANSACTION_BYTES_LIMIT
 from ledger.receipts import Event as Event
 from ledger.receipts import Receipt as Receipt
 
-BLOCK_BYTES_LIMIT = 80 << 20
+BLOCK_BYTES_LIMIT: Final = 80 << 20
+"""More than every block the parameters allow, encoding included."""
+
+NO_CERTIFICATE: Final = NO_DIGEST
+"""`parent_certificate` of the block at height 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +53,6 @@ class Header:
     receipts_root: Digest
     validators: Digest
     next_validators: Digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalPayload:
-    """What a proposal lists: the hashes of its signed transactions, in order."""
-
-    WIRE_VERSION: ClassVar[int] = 1
-    WIRE_BYTES_MAX: ClassVar[int] = 64 + BLOCK_TRANSACTIONS_LIMIT * 34
-
-    signed_hashes: Annotated[tuple[Digest, ...], Count(0, BLOCK_TRANSACTIONS_LIMIT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +86,3 @@ def receipts_root(chain_id: ChainId, receipts: Iterable[Receipt]) -> Digest:
     return merkle_root(
         tuple([digest(Domain.RECEIPT, chain_id, encode(receipt)) for receipt in receipts])
     )
-
-
-NO_CERTIFICATE = NO_DIGEST
-"""`parent_certificate` of the block at height 1."""

@@ -29,10 +29,11 @@ from genesis.document import (
     chain_id_of,
 )
 from genesis.state import apply_genesis
-from ledger.accounts import OrgId, Role
-from ledger.identity_payloads import DirectoryNote, Register
-from ledger.key_proofs import sign_registration, sign_seal_binding
+from ledger.accounts import Account, OrgId, Role, get_account
+from ledger.identity_payloads import DirectoryNote, Register, RotateKey
+from ledger.key_proofs import sign_registration, sign_rotation, sign_seal_binding
 from ledger.parameters import Parameters
+from ledger.receipts import Receipt
 from ledger.state import MemoryState
 from ledger.transactions import (
     Transaction,
@@ -151,6 +152,29 @@ def registration(
     )
 
 
+def rotation(
+    chain_id: ChainId,
+    label: str,
+    *,
+    next_key: SigningKey | None = None,
+    next_seal: str | None = None,
+    binding_by: SigningKey | None = None,
+    in_custody: bool = False,
+) -> RotateKey:
+    owner = account_of(label)
+    seal_key = seal_key_of(next_seal or label)
+    signer = binding_by or next_key or signing_key(label)
+    return RotateKey(
+        sign_key=None if next_key is None else public_key(next_key),
+        possession=None
+        if next_key is None
+        else sign_rotation(next_key, chain_id=chain_id, account_id=owner),
+        seal_key=None if next_seal is None else seal_key,
+        seal_binding=sign_seal_binding(signer, account_id=owner, seal_key=seal_key),
+        in_custody=in_custody,
+    )
+
+
 @dataclass(slots=True)
 class Consortium:
     """A chain without consensus: state, height and block time."""
@@ -217,6 +241,22 @@ class Consortium:
     def submit(self, kind: str, payload: Any, by: str, **options: Any) -> BlockResult:
         """Execute one block with one transaction."""
         return self.apply(self.transaction(kind, payload, by, **options))
+
+    def outcome(self, kind: str, payload: Any, by: str, **options: Any) -> Receipt:
+        """Execute one transaction; a refusal must leave the state alone and give a reason."""
+        before = self.state.entries()
+        result = self.submit(kind, payload, by, **options)
+        receipt = result.receipts[0]
+        if not receipt.accepted:
+            assert self.state.entries() == before, "a refusal leaves nothing"
+            assert result.reasons[0], "a refusal says why"
+        return receipt
+
+    def account(self, label: str) -> Account:
+        """Return the account whose first sign key has this label."""
+        found = get_account(self.state, account_of(label))
+        assert found is not None, f"{label} is registered"
+        return found
 
     def register(self, label: str, role: Role, org: OrgId = NORTH, **options: Any) -> AccountId:
         """Register a person by the first admin of `org`; it must succeed."""
