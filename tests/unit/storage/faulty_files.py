@@ -19,14 +19,15 @@ class FaultyFiles(SystemFiles):
     """Real files; the call number `crash_at` (from 0) raises `Crash`, half of a write done.
 
     `lose_unsynced` afterwards leaves what a power cut may leave: content as of the last sync of
-    each file, names as of the last sync of each directory.
+    each file, names as of the last sync of each directory; or removals done and all else not, for
+    nothing promises an order between the two.
     """
 
     crash_at: int | None = None
     write_error: int | None = None  # errno of every write from now on
     sync_error: int | None = None
     calls: list[str] = field(default_factory=list)
-    _paths: dict[int, Path] = field(default_factory=dict)
+    _directories: set[Path] = field(default_factory=set)
     _synced: dict[int, bytes] = field(default_factory=dict)  # Content by inode.
     _undo: list[tuple[Path, str, Path, Path | bytes | None]] = field(default_factory=list)
 
@@ -34,7 +35,7 @@ class FaultyFiles(SystemFiles):
     def create(self, path: Path) -> int:
         self._step("create")
         descriptor = super().create(path)
-        self._paths[descriptor] = path
+        self._directories.add(path.parent)
         self._synced[os.fstat(descriptor).st_ino] = b""
         self._undo.append((path.parent, "create", path, None))
         return descriptor
@@ -42,7 +43,7 @@ class FaultyFiles(SystemFiles):
     @override
     def open_for_writing(self, path: Path) -> int:
         descriptor = super().open_for_writing(path)
-        self._paths[descriptor] = path
+        self._directories.add(path.parent)
         self._synced.setdefault(path.stat().st_ino, path.read_bytes())
         return descriptor
 
@@ -75,6 +76,7 @@ class FaultyFiles(SystemFiles):
         self._step("rename")
         replaced = target.read_bytes() if target.exists() else None
         super().rename(source, target)
+        self._directories.add(target.parent)
         self._undo.append((target.parent, "rename", target, source))
         if replaced is not None:
             self._undo.append((target.parent, "replaced", target, replaced))
@@ -92,23 +94,25 @@ class FaultyFiles(SystemFiles):
         super().sync_directory(path)
         self._undo = [undo for undo in self._undo if undo[0] != path]
 
-    def lose_unsynced(self) -> None:
+    def lose_unsynced(self, *, keeps_removals: bool = False) -> None:
         replaced: dict[Path, bytes] = {}
         for _, what, path, before in reversed(self._undo):
             match what, before:
                 case "create", None:
                     path.unlink(missing_ok=True)
                 case "unlink", bytes():
-                    path.write_bytes(before)
+                    if not keeps_removals:
+                        path.write_bytes(before)
                 case "replaced", bytes():
                     replaced[path] = before
                 case "rename", Path():
-                    path.rename(before)
+                    if path.exists():
+                        path.rename(before)
                     if path in replaced:
                         path.write_bytes(replaced.pop(path))
                 case _:
                     raise AssertionError(what)
-        for directory in {path.parent for path in self._paths.values()}:
+        for directory in sorted(self._directories):
             for path in directory.iterdir() if directory.is_dir() else ():
                 content = self._synced.get(path.stat().st_ino)
                 if path.is_file() and content is not None and content != path.read_bytes():

@@ -319,8 +319,8 @@ def run_some_votes(directory: Path, files: FaultyFiles, acknowledged: list[bytes
         files.close(journal.descriptor)
 
 
-@pytest.mark.parametrize("loses_unsynced", [False, True], ids=["killed", "power cut"])
-def test_no_crash_forgets_an_acknowledged_vote(tmp_path: Path, loses_unsynced: bool) -> None:
+@pytest.mark.parametrize("ending", ["killed", "power cut", "power cut after removals"])
+def test_no_crash_forgets_an_acknowledged_vote(tmp_path: Path, ending: str) -> None:
     calls = 0
     for crash_at in range(1_000):
         directory = tmp_path / str(crash_at)
@@ -333,8 +333,8 @@ def test_no_crash_forgets_an_acknowledged_vote(tmp_path: Path, loses_unsynced: b
             calls += 1
         else:
             break
-        if loses_unsynced:
-            files.lose_unsynced()
+        if ending != "killed":
+            files.lose_unsynced(keeps_removals=ending == "power cut after removals")
 
         journal, records = open_journal(directory)
         close_journal(journal)
