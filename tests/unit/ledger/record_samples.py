@@ -23,7 +23,8 @@ from ledger.access_payloads import (
     Scope,
     Terms,
 )
-from ledger.accounts import OrgId, Role, get_account
+from ledger.accounts import OrgId, Role, Status, get_account, get_organisation
+from ledger.contracts.governance import put_organisation
 from ledger.decision import Action, Decision, decide
 from ledger.identity_payloads import RotateKey, Suspend
 from ledger.key_proofs import sign_rotation, sign_seal_binding
@@ -51,6 +52,7 @@ from ledger.records_state import (
     get_record,
     get_version,
 )
+from ledger.state import Overlay
 from ledger.storage_receipts import storage_receipt_payload
 from ledger.transactions import decode_transaction, make_transaction, sign_transaction
 from tests.unit.ledger.small_consortium import (
@@ -359,6 +361,14 @@ class Hospitals:
     def suspend(self, label: str, org: OrgId = NORTH) -> None:
         payload = Suspend(account_id=account_of(label), reason="left")
         self.accept("identity.suspend", payload, f"first admin of {org}")
+
+    def suspend_organisation(self, org: OrgId) -> None:
+        """Suspend an organisation, as a ballot will: the state is changed by hand."""
+        organisation = get_organisation(self.chain.state, org)
+        assert organisation is not None
+        overlay = Overlay(self.chain.state)
+        put_organisation(overlay, replace(organisation, status=Status.SUSPENDED))
+        self.chain.state.apply(overlay.writes)
 
     def rotate(
         self, label: str, *, sign_label: str | None = None, seal_label: str | None = None
