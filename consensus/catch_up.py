@@ -41,6 +41,7 @@ FETCH_COUNT: Final = 32
 def on_heartbeat(state: ReplicaState) -> list[Effect]:
     """Say where we stand; notice that others have been ahead since the last time."""
     height = height_of(state)
+    state.heartbeats += 1
     for peer in state.peers.values():
         peer.was_answered = False
     state.is_behind = state.height_at_heartbeat == height and bool(_ahead(state, 1))

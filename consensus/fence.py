@@ -25,6 +25,8 @@ from crypto.votes import GENESIS_HEIGHT, Height
 FENCE_HEIGHTS: Final = 3
 DOUBTS_MAX: Final = 3
 """Statuses in a row that must list another boot id: one may be a late word about our past."""
+HEARTBEATS_OF_GRACE: Final = 60
+"""How long what others say about our boot id may still be about the time before we started."""
 
 
 def raise_fence(
@@ -90,7 +92,7 @@ def note_boot(state: ReplicaState, sender: ReplicaId, status: Status) -> list[Ef
             continue
         if boot_id == state.config.boot_id:
             peer.knows_boot, peer.doubts = True, 0
-        elif peer.knows_boot:
+        elif peer.knows_boot and state.heartbeats > HEARTBEATS_OF_GRACE:
             peer.doubts = min(peer.doubts + 1, DOUBTS_MAX)
     doubters = sum(one.doubts >= DOUBTS_MAX for one in state.peers.values())
     if doubters < state.members.quorum.weak or state.fence is not None:

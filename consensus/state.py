@@ -160,6 +160,7 @@ class ReplicaState:
     fence: Fence | None = None
     fetching: Fetching | None = None
     fetched: tuple[CertifiedBlock, ...] = ()  # Decided blocks above the instance's height.
+    heartbeats: int = 0  # Since the start.
     height_at_heartbeat: Height = GENESIS_HEIGHT
     is_behind: bool = False  # Others were ahead for a whole heartbeat.
     timers: dict[TimerKind, int] = field(default_factory=dict)  # Serial of each that runs.
