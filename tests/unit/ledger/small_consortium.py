@@ -6,7 +6,7 @@ of a transaction: signed, decoded, executed, written.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,8 @@ from genesis.ceremony import (
     make_founding_statement,
 )
 from genesis.document import (
+    FoundingAccount,
+    FoundingNode,
     FoundingStatement,
     GenesisDocument,
     Invitation,
@@ -85,18 +87,28 @@ def invitation(parameters: Parameters | None = None) -> Invitation:
 
 
 def statement(
-    org: OrgId, node_indexes: Sequence[int], parameters: Parameters | None = None
+    org: OrgId,
+    node_indexes: Sequence[int],
+    parameters: Parameters | None = None,
+    *,
+    people_of: str | None = None,
+    vote_label: str | None = None,
+    **claim_changes: Any,
 ) -> FoundingStatement:
-    """What a hospital with an agent, two admins and some nodes signs."""
-    invited = invitation(parameters)
+    """What a hospital with an agent, two admins and some nodes signs.
 
-    def founder(role: Role, label: str) -> Any:
+    `people_of`, `vote_label` and `claim_changes` let it claim what belongs to others.
+    """
+    invited = invitation(parameters)
+    people = people_of or org
+
+    def founder(role: Role, label: str) -> FoundingAccount:
         return make_founding_account(
             invited, org=org, role=role, key=signing_key(label), seal_key=seal_key_of(label)
         )
 
-    def node(index: int) -> Any:
-        vote_key = signing_key(f"node {index}", Scheme.ED25519)
+    def node(index: int) -> FoundingNode:
+        vote_key = signing_key(vote_label or f"node {index}", Scheme.ED25519)
         claim = NodeClaim(
             index=ReplicaId(index),
             org=org,
@@ -104,18 +116,18 @@ def statement(
             tls_pin=seed(f"tls {index}"),
             p2p_address=f"127.0.0.1:{7_000 + index}",
         )
-        return make_founding_node(invited, claim, vote_key)
+        return make_founding_node(invited, replace(claim, **claim_changes), vote_key)
 
     return make_founding_statement(
         invited,
         org=org,
         name=f"Hospital {org}",
-        agent=founder(Role.KEY_AGENT, f"agent of {org}"),
+        agent=founder(Role.KEY_AGENT, f"agent of {people}"),
         admins=[
-            founder(Role.HOSPITAL_ADMIN, f"{one} admin of {org}") for one in ("first", "second")
+            founder(Role.HOSPITAL_ADMIN, f"{one} admin of {people}") for one in ("first", "second")
         ],
         nodes=[node(index) for index in node_indexes],
-        first_admin=signing_key(f"first admin of {org}"),
+        first_admin=signing_key(f"first admin of {people}"),
     )
 
 
