@@ -1,0 +1,178 @@
+"""A client: one person's keys, one node to talk to, and the founders it trusts.
+
+Whatever is done with it stands in the modules beside: `client.records`, `client.access`,
+`client.people`. A client acts for one account, or for nobody while that account does not exist yet.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from client.errors import LocalError, NotReachable, Untrusted
+from client.http import Node, Patience, get_bytes, open_node
+from client.proving import fetch_entries, prove, scan_entries
+from client.session import find_node_index, open_session
+from client.transactions import Outcome, submit
+from client.trust import ProvenView, Trust, make_trust
+from client.wallet import Keys, Wallet, find_keys
+from crypto.hashing import ChainId, Digest
+from crypto.validators import ReplicaId
+from genesis.document import GenesisDocument, chain_id_of
+from genesis.errors import GenesisError
+from genesis.files import FILE_BYTES_MAX, load_genesis, parse_genesis
+from ledger.state import StateView
+
+T = TypeVar("T")
+
+GENESIS_NAME: Final = "genesis.json"
+
+
+@dataclass(slots=True, kw_only=True)
+class Client:
+    """An open connection.
+
+    `keys` are those of the account it acts for; `height` is the last block that holds a transaction
+    of this client: what it proves from then on is at least as new.
+    """
+
+    node: Node
+    trust: Trust
+    node_index: ReplicaId
+    wallet: Wallet
+    keys: Keys | None
+    height: int = 0
+
+    @property
+    def chain_id(self) -> ChainId:
+        return self.trust.chain_id
+
+    @property
+    def actor(self) -> Keys:
+        """The keys of the account it acts for; raises `LocalError` if it acts for nobody."""
+        if self.keys is None:
+            raise LocalError("say who acts: --as LABEL", code="client.no_actor")
+        return self.keys
+
+
+@asynccontextmanager
+async def open_client(
+    urls: str | Sequence[str],
+    genesis: GenesisDocument | Path,
+    wallet: Wallet,
+    *,
+    actor: str | None = None,
+    patience: Patience | None = None,
+) -> AsyncIterator[Client]:
+    """Connect to the first node of `urls` that answers, and open a session for `actor`.
+
+    `genesis` is the pinned founding document. Raises `NotReachable` if no node answers,
+    `Untrusted` if one is of another chain, `UnknownLabel` for an actor without keys here.
+    """
+    document = load_genesis(genesis) if isinstance(genesis, Path) else genesis
+    trust = make_trust(document)
+    keys = None if actor is None else find_keys(wallet, actor)
+    async with AsyncExitStack() as stack:
+        candidates = [urls] if isinstance(urls, str) else list(urls)
+        node, node_index = await _first_reachable(stack, candidates, trust, patience)
+        client = Client(node=node, trust=trust, node_index=node_index, wallet=wallet, keys=keys)
+        if keys is not None:
+            await open_session(node, trust, keys, node_index=node_index)
+        yield client
+
+
+async def pin_genesis(home: Path, url: str, chain_id: ChainId) -> GenesisDocument:
+    """Fetch the founding document of a chain id given by somebody trusted, and keep it in `home`.
+
+    Raises `Untrusted` if the node's document is not the one of that id.
+    """
+    async with open_node(url) as node:
+        text = await get_bytes(node, "/v1/genesis", bytes_max=FILE_BYTES_MAX)
+    try:
+        document = parse_genesis(text, title=url)
+    except GenesisError as problem:
+        raise Untrusted(f"{url}: {problem}", code="trust.genesis") from problem
+    if chain_id_of(document) != chain_id:
+        raise Untrusted(
+            f"{url} is of chain {chain_id_of(document).hex()[:16]}, wanted is "
+            f"{chain_id.hex()[:16]}; check the address",
+            code="trust.wrong_chain",
+        )
+    await asyncio.to_thread(_keep_genesis, home, text)
+    return document
+
+
+async def ask(
+    client: Client,
+    question: Callable[[StateView], T],
+    keys: Iterable[bytes] = (),
+    *,
+    at_least_height: int = 0,
+) -> T:
+    """Return a pure function's answer over proven state (`client.proving.prove`)."""
+    answer, _ = await ask_view(client, question, keys, at_least_height=at_least_height)
+    return answer
+
+
+async def ask_view(
+    client: Client,
+    question: Callable[[StateView], T],
+    keys: Iterable[bytes] = (),
+    *,
+    at_least_height: int = 0,
+) -> tuple[T, ProvenView]:
+    """The same, with the view it was answered from."""
+    least = max(client.height, at_least_height)
+    return await prove(client.node, client.trust, question, keys, at_least_height=least)
+
+
+async def entries(client: Client, keys: Iterable[bytes]) -> ProvenView:
+    """Return proven entries, at most 256."""
+    wanted = tuple(dict.fromkeys(keys))
+    return await fetch_entries(client.node, client.trust, wanted, at_least_height=client.height)
+
+
+async def scan(client: Client, prefix: bytes) -> ProvenView:
+    """Return the proven entries under a prefix; a node may leave some out."""
+    return await scan_entries(client.node, client.trust, prefix, at_least_height=client.height)
+
+
+async def act(
+    client: Client,
+    kind: str,
+    payload: Any,
+    *,
+    sidecars: Sequence[tuple[Digest, bytes]] = (),
+) -> Outcome:
+    """Sign, submit and wait for the receipt; raise `Refused` or `OutcomeUnknown`.
+
+    `sidecars` are (digest, content) pairs.
+    """
+    outcome = await submit(
+        client.node, client.trust, client.actor, kind, payload, sidecars=sidecars
+    )
+    client.height = max(client.height, outcome.height)
+    return outcome
+
+
+def _keep_genesis(home: Path, text: bytes) -> None:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / GENESIS_NAME).write_bytes(text)
+
+
+async def _first_reachable(
+    stack: AsyncExitStack,
+    urls: Sequence[str],
+    trust: Trust,
+    patience: Patience | None,
+) -> tuple[Node, ReplicaId]:
+    reasons = []
+    for url in urls:
+        node = await stack.enter_async_context(open_node(url, patience=patience))
+        try:
+            return node, await find_node_index(node, trust)
+        except NotReachable as problem:
+            reasons.append(str(problem))
+    raise NotReachable("; ".join(reasons) or "no node's address is given; use --node URL")
