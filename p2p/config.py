@@ -78,7 +78,9 @@ class PeerAddress:
 class NetworkConfig:
     """Everything about the network that is not a peer.
 
-    `port` 0 takes any free one. Times are milliseconds, sizes bytes. Per peer at most
+    `port` 0 takes any free one. Times are milliseconds, sizes bytes. A link reads `receive_bytes`
+    at a time, and `socket_receive_bytes` (0 = the system's choice) may wait in the kernel: a peer
+    far away gets about twice as many per round trip. Per peer at most
     `requests_max` conversations a lane run in each direction, and as many more wait their turn.
     `held_bytes_max` is how much of a peer's input the node may keep before that peer is read no
     further. `sources_max` bounds unauthenticated connections of one address, `strangers_max` those
@@ -103,6 +105,7 @@ class NetworkConfig:
     window_bytes: int = MEBIBYTE
     held_bytes_max: int = 16 * MEBIBYTE
     receive_bytes: int = 64 * 1024
+    socket_receive_bytes: int = 256 * 1024
     strangers_max: int = 64
     sources_max: int = 16
     handshakes_per_second: int = 50

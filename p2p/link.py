@@ -20,6 +20,7 @@ from p2p.frames import Control, Parser, encode_frame, feed
 from p2p.heartbeat import Heartbeat, beat, make_ping
 from p2p.lanes import Lane, LaneLimit, LaneQueues
 from p2p.outbox import Outbox, attach, close_outbox, flush, put, send
+from p2p.sockets import tune_socket
 from p2p.statistics import Traffic
 
 Route: TypeAlias = Callable[["Link", int, int, bytes], None]
@@ -46,6 +47,7 @@ class LinkTerms:
 
     lane_limits: tuple[LaneLimit, ...]
     receive_bytes: int
+    socket_receive_bytes: int
     heartbeat_s: float
     idle_beats: int
     stall_beats: int
@@ -97,6 +99,9 @@ class Link(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A stream in every loop, but not in every loop a subclass of asyncio's class.
         attach(self.outbox, cast("asyncio.Transport", transport))
+        tune_socket(
+            transport.get_extra_info("socket"), receive_bytes=self._terms.socket_receive_bytes
+        )
         with reporting(self._on_fault):
             self._owner.on_handshake(self, transport.get_extra_info("ssl_object"))
 

@@ -9,6 +9,7 @@ from p2p.admission import Admission, admit, discharge, source_of
 from p2p.dialing import DialTerms
 from p2p.identity import TlsContexts
 from p2p.registry import Registry
+from p2p.sockets import tune_socket
 
 _BACKLOG: Final = 128
 _PAUSE_S: Final = 0.1
@@ -49,6 +50,7 @@ async def keep_accepting(
             registry.table.refused["accept"] += 1
             await asyncio.sleep(_PAUSE_S)
             continue
+        tune_socket(accepted, receive_bytes=0)  # The rest follows if it is let in.
         source = source_of(address[0]) or ""
         is_known = source in _known_sources(registry)
         refusal = admit(listener.admission, source, is_known=is_known, now=loop.time())

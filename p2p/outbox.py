@@ -6,7 +6,6 @@ lanes that do not drop wait for room in the order in which they came.
 """
 
 import asyncio
-import socket
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,9 +18,6 @@ WRITE_BYTES: Final = 64 * 1024
 
 _WRITE_HIGH_WATER: Final = 16 * 1024
 """What may wait in TLS before nothing more is given to it."""
-
-_UNSENT_BYTES_MAX: Final = 128 * 1024
-"""The same for the kernel, where it knows the option: else megabytes of bulk wait in the socket."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,14 +38,6 @@ def attach(outbox: Outbox, transport: asyncio.Transport) -> None:
     """Begin to write to a transport, which is told to buffer little."""
     outbox.transport = transport
     transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER, low=0)
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    connection = transport.get_extra_info("socket")
-    if option is None or connection is None:
-        return
-    try:
-        connection.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES_MAX)
-    except OSError:  # The system knows the name but not the option: only priority suffers.
-        return
 
 
 def send(outbox: Outbox, lane: Lane, frame: bytes) -> bool:

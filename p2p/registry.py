@@ -228,6 +228,7 @@ def _make_terms(config: NetworkConfig) -> LinkTerms:
     return LinkTerms(
         lane_limits=tuple(config.lane_limits[lane] for lane in LANES),
         receive_bytes=config.receive_bytes,
+        socket_receive_bytes=config.socket_receive_bytes,
         heartbeat_s=config.heartbeat_ms / 1000,
         idle_beats=-(-config.idle_timeout_ms // config.heartbeat_ms),
         stall_beats=-(-config.write_stall_timeout_ms // config.heartbeat_ms),
