@@ -26,7 +26,7 @@ from consensus.messages import (
     ViewChange,
     Vote,
 )
-from consensus.peers import note_failure, note_position, take_answer
+from consensus.peers import note_failure, note_position, note_success, take_answer
 from consensus.soundness import block_fault, commit_fault
 from consensus.state import Fetching, ReplicaState, height_of, is_executed, make_status, may_vote
 from consensus.timers import cancel_timer, set_timer
@@ -94,7 +94,7 @@ def on_blocks(state: ReplicaState, sender: ReplicaId, message: Blocks) -> list[E
     asked = state.fetching
     if asked is not None and asked.peer == sender:
         if useful:
-            state.peers[sender].failures = 0
+            note_success(state, sender)
             effects += _stop_fetching(state)
         else:  # The timer goes on: a peer that only pretends to be ahead sets the pace of nothing.
             note_failure(state, sender)

@@ -49,3 +49,10 @@ def note_failure(state: ReplicaState, replica: ReplicaId) -> None:
     peer = peer_of(state, replica)
     if peer is not None:
         peer.failures = min(peer.failures + 1, FAILURES_MAX)
+
+
+def note_success(state: ReplicaState, replica: ReplicaId) -> None:
+    """Remember that a member delivered: it is asked first again."""
+    peer = peer_of(state, replica)
+    if peer is not None:
+        peer.failures = 0
