@@ -28,13 +28,14 @@ from storage.files import check_free
 DATABASE_RESERVE_BYTES: Final = 32 << 20
 """A batch is refused when less is left: LevelDB needs room to tidy up behind it."""
 
+CACHE_BYTES: Final = 64 << 20
+"""Memory for blocks of LevelDB's tables; the write buffers take up to half as much again."""
+
 _OPTIONS: Final[dict[str, Any]] = {
     "paranoid_checks": True,
     "compression": None,  # Hashes, signatures and ciphertext do not compress.
     "bloom_filter_bits": 10,
-    "write_buffer_size": 16 << 20,
     "max_file_size": 8 << 20,
-    "lru_cache_size": 64 << 20,
     "max_open_files": 500,
 }
 
@@ -84,11 +85,12 @@ class Snapshot:
 class Database:
     """One open database; reads may come from several threads, writes from one at a time."""
 
-    __slots__ = ("_failure", "_leveldb", "path", "reserve_bytes")
+    __slots__ = ("_cache_bytes", "_failure", "_leveldb", "path", "reserve_bytes")
 
-    def __init__(self, leveldb: Any, path: Path, reserve_bytes: int) -> None:
+    def __init__(self, leveldb: Any, path: Path, reserve_bytes: int, cache_bytes: int) -> None:
         self._leveldb = leveldb
         self._failure: StorageError | None = None
+        self._cache_bytes = cache_bytes
         self.path = path
         self.reserve_bytes = reserve_bytes
 
@@ -155,7 +157,7 @@ class Database:
         Raises what `open_database` raises; then the database stays closed.
         """
         self._leveldb.close()
-        self._leveldb = _open(self.path)
+        self._leveldb = _open(self.path, self._cache_bytes)
         self._failure = None
 
     def close(self) -> None:
@@ -180,7 +182,12 @@ class Database:
         self.close()
 
 
-def create_database(path: Path, *, reserve_bytes: int = DATABASE_RESERVE_BYTES) -> Database:
+def create_database(
+    path: Path,
+    *,
+    reserve_bytes: int = DATABASE_RESERVE_BYTES,
+    cache_bytes: int = CACHE_BYTES,
+) -> Database:
     """Make a new database in a directory that is missing or empty.
 
     Raises `DatabaseExists`, `DatabaseLocked`, `DiskFull` or `DiskFailed`.
@@ -188,10 +195,16 @@ def create_database(path: Path, *, reserve_bytes: int = DATABASE_RESERVE_BYTES) 
     if path.is_dir() and any(path.iterdir()):
         raise DatabaseExists(f"{path} is not empty: it may hold a ledger already; move it aside")
     check_free(path if path.is_dir() else path.parent, wanted_bytes=0, reserve_bytes=reserve_bytes)
-    return Database(_open(path, create_if_missing=True, error_if_exists=True), path, reserve_bytes)
+    leveldb = _open(path, cache_bytes, create_if_missing=True, error_if_exists=True)
+    return Database(leveldb, path, reserve_bytes, cache_bytes)
 
 
-def open_database(path: Path, *, reserve_bytes: int = DATABASE_RESERVE_BYTES) -> Database:
+def open_database(
+    path: Path,
+    *,
+    reserve_bytes: int = DATABASE_RESERVE_BYTES,
+    cache_bytes: int = CACHE_BYTES,
+) -> Database:
     """Open an existing database.
 
     Raises `DatabaseMissing`, `DatabaseLocked`, `DatabaseCorrupt`, `DiskFull` or `DiskFailed`.
@@ -201,7 +214,7 @@ def open_database(path: Path, *, reserve_bytes: int = DATABASE_RESERVE_BYTES) ->
             f"there is no ledger database in {path}: restore it, or let the node rebuild it"
             " from its peers"
         )
-    return Database(_open(path), path, reserve_bytes)
+    return Database(_open(path, cache_bytes), path, reserve_bytes, cache_bytes)
 
 
 def end_of(prefix: bytes) -> bytes | None:
@@ -210,9 +223,15 @@ def end_of(prefix: bytes) -> bytes | None:
     return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
 
 
-def _open(path: Path, **creation: bool) -> Any:
+def _open(path: Path, cache_bytes: int, **creation: bool) -> Any:
     try:
-        return plyvel.DB(str(path), **_OPTIONS, **creation)
+        return plyvel.DB(
+            str(path),
+            lru_cache_size=cache_bytes,
+            write_buffer_size=cache_bytes // 4,
+            **_OPTIONS,
+            **creation,
+        )
     except plyvel.Error as problem:
         raise _typed(problem, path) from problem
 

@@ -182,14 +182,20 @@ class TooManyUploads(StorageError):
     code = "blob.busy"
 
 
+class SidecarMissing(StorageError):
+    """The sidecar is not here; a peer may hold it, if it was not erased."""
+
+    code = "sidecar.missing"
+
+
 class SidecarCorrupt(StorageError):
-    """A stored sidecar, or the pack it stands in, changed on disk."""
+    """A stored sidecar, or the pack it stands in, changed on disk and was dropped."""
 
     code = "sidecar.corrupt"
 
 
 class SidecarsFull(StorageError):
-    """Too many sidecars of undecided transactions are waiting."""
+    """The sidecar store has reached its limit."""
 
     code = "sidecar.full"
 

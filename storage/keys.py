@@ -1,4 +1,4 @@
-"""Every key of the ledger database; nothing else builds one.
+"""Every key of the ledger database and of the sidecar index; nothing else builds one.
 
 Integers are big-endian, so LevelDB's byte order is chain order. `sealed` rows open with 16 bytes
 of a digest over key and value (`storage.rows`); the others are checked through what they name.
@@ -15,6 +15,11 @@ of a digest over key and value (`storage.rows`); the others are checked through 
 | `b"f"`, state key | value of a state entry at the tip |
 | `b"n"`, node key | node of the state tree; starts with the version (height) that wrote it |
 | `b"s"`, version u64, page u32 | node keys that this version made stale, each after its u8 length |
+
+| key of the sidecar index | value |
+|---|---|
+| `b"d"`, sidecar digest 32 | id of the pack that holds it, u64 |
+| `b"w"` | every pack with a lower id is indexed, durably; u64 |
 """
 
 import struct
@@ -35,6 +40,8 @@ STALE: Final = b"s"
 FORMAT_KEY: Final = META + b"format"
 CHAIN_KEY: Final = META + b"chain"
 TIP_KEY: Final = META + b"tip"
+
+PACK_WATERMARK_KEY: Final = b"w"
 
 SUBJECT_BYTES: Final = 32
 HEIGHT_MAX: Final = 2**64 - 1
@@ -114,6 +121,11 @@ def node_key(key: bytes) -> bytes:
 
 def stale_key(version: int, page: int) -> bytes:
     return STALE + _STALE_PLACE.pack(version, page)
+
+
+def pack_index_key(digest: bytes) -> bytes:
+    assert len(digest) == 32, "a sidecar digest has 32 bytes"
+    return b"d" + digest
 
 
 def encode_place(place: Place) -> bytes:

@@ -95,6 +95,11 @@ class FaultyFiles(SystemFiles):
         self._undo = [undo for undo in self._undo if undo[0] != path]
 
     def lose_unsynced(self, *, keeps_removals: bool = False) -> None:
+        for directory in sorted(self._directories):
+            for path in directory.iterdir() if directory.is_dir() else ():
+                content = self._synced.get(path.stat().st_ino)
+                if path.is_file() and content is not None and content != path.read_bytes():
+                    path.write_bytes(content)
         replaced: dict[Path, bytes] = {}
         for _, what, path, before in reversed(self._undo):
             match what, before:
@@ -112,11 +117,6 @@ class FaultyFiles(SystemFiles):
                         path.write_bytes(replaced.pop(path))
                 case _:
                     raise AssertionError(what)
-        for directory in sorted(self._directories):
-            for path in directory.iterdir() if directory.is_dir() else ():
-                content = self._synced.get(path.stat().st_ino)
-                if path.is_file() and content is not None and content != path.read_bytes():
-                    path.write_bytes(content)
 
     def _is_crash(self, call: str) -> bool:
         self.calls.append(call)

@@ -16,7 +16,7 @@ from crypto.cid import RAW, Cid, encode_cid_text, make_cid
 from crypto.errors import InvalidLeafIndex, LeafMismatch
 from crypto.unixfs import LEAF_BYTES, LeafIndex, cid_of_stream, make_leaf_index
 from storage.blob_layout import aside_path, blob_path, leaves_path
-from storage.blob_reading import check_blob, close_blob, open_blob, read_leaf
+from storage.blob_reads import check_blob, close_blob, open_blob, read_leaf
 from storage.blobs import (
     BlobLimits,
     BlobStore,

@@ -59,6 +59,21 @@ def read_leaf(store: BlobStore, reader: BlobReader, position: int) -> bytes:
     return leaf
 
 
+def read_blob(store: BlobStore, cid: Cid, *, start: int = 0) -> Generator[bytes, None, None]:
+    """Yield the verified bytes of a blob from `start` on, at most a leaf at a time.
+
+    Raises what `open_blob` and `read_leaf` raise.
+    """
+    reader = open_blob(store, cid)
+    try:
+        first, skipped = divmod(start, LEAF_BYTES)
+        for position in range(first, len(reader.index.leaf_digests)):
+            leaf = read_leaf(store, reader, position)
+            yield leaf[skipped:] if position == first else leaf
+    finally:
+        close_blob(reader)
+
+
 def close_blob(reader: BlobReader) -> None:
     os.close(reader.descriptor)
 
