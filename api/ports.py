@@ -103,8 +103,12 @@ class TransactionPort(Protocol):
 class ChainPort(Protocol):
     """Decided blocks and proven state."""
 
-    chain_id: ChainId
-    genesis: bytes
+    @property
+    def chain_id(self) -> ChainId: ...
+
+    @property
+    def genesis(self) -> bytes:
+        """Return the text of `genesis.json`."""
 
     def tip(self) -> Tip: ...
 
@@ -153,8 +157,11 @@ class BlobPort(Protocol):
 class NodePort(Protocol):
     """What operators see."""
 
-    node_index: int
-    organisation: str
+    @property
+    def node_index(self) -> int: ...
+
+    @property
+    def organisation(self) -> str: ...
 
     def clock_ms(self) -> int: ...
 

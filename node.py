@@ -1,0 +1,341 @@
+"""The running node: opens the rooms, joins them, runs until it is told to stop.
+
+Nothing is decided here. What happens to a message, a transaction or a block is in the rooms and,
+where two of them have to meet, in `shell/`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from api.app import RunningApi, start_api
+from config import InvalidConfig, NodeConfig
+from consensus.state import Config
+from crypto.signatures import public_key, sign_preimage
+from crypto.validators import ReplicaId
+from genesis.document import GenesisDocument, chain_id_of
+from genesis.files import dump_genesis, load_genesis
+from genesis.state import apply_genesis
+from ledger.contracts.governance import get_nodes
+from ledger.pool import Entry, Pool, PoolLimits
+from p2p.config import NetworkConfig, PeerAddress
+from p2p.network import Network
+from shell import blobs as blob_exchange
+from shell import fetching
+from shell import gossip as passing_on
+from shell import replica as replica_shell
+from shell.blobs import Blobs
+from shell.blocks import on_upload
+from shell.bodies import Bodies, answer_transactions
+from shell.chain import Chain, open_live_chain
+from shell.clock import Clock
+from shell.gossip import Gossip
+from shell.intake import Intake, submit
+from shell.keys import NodeKeys, identity_of, load_node_keys
+from shell.kinds import KIND_RULES, Kind
+from shell.ports import make_ports
+from shell.proposals import Proposals, recall
+from shell.replica import Replica, update_backlog
+from shell.restart import restart
+from shell.sidecars import Sidecars, answer_sidecars
+from shell.verifier import Verifier
+from storage.blobs import BlobLimits, BlobStore, open_blobs
+from storage.chain import create_chain, has_chain, open_chain
+from storage.database import Database, create_database, open_database
+from storage.journal import close_journal
+from storage.layout import NodeLayout, check_layout
+from storage.lease import release_lease, take_lease
+from storage.sidecars import close_sidecars, get_sidecar_or_none, open_sidecars
+from storage.world import WorldLimits
+
+log = logging.getLogger("medledger.node")
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """Everything that runs; `stopping` is set when the node has to end, `failure` says why."""
+
+    config: NodeConfig
+    layout: NodeLayout
+    chain: Chain
+    verifier: Verifier
+    network: Network
+    replica: Replica
+    gossip: Gossip
+    intake: Intake
+    blobs: Blobs
+    sidecars: Sidecars
+    api: RunningApi | None = None
+    sweeping: asyncio.Task[None] | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Exception | None = None
+
+
+async def run_node(config: NodeConfig, passphrase: str) -> None:
+    """Run a node until SIGTERM or SIGINT; raise what made it impossible to go on."""
+    assert sys.flags.optimize == 0, "invariants are asserts: do not run with -O"
+    async with running_node(config, passphrase) as node:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stopping.set)
+        await node.stopping.wait()
+        if node.failure is not None:
+            raise node.failure
+
+
+@contextlib.asynccontextmanager
+async def running_node(
+    config: NodeConfig, passphrase: str, *, clock: Clock | None = None
+) -> AsyncIterator[Node]:
+    """Open the directory, restore the replica, listen, agree; close everything on the way out.
+
+    Raises the named errors of storage, keystore, genesis and p2p.
+    """
+    layout = check_layout(config.directory)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(release_lease, take_lease(layout.lease))
+        keys = load_node_keys(layout.keys, passphrase)
+        document = load_genesis(layout.genesis)
+        database = open_ledger(layout, document)
+        stack.callback(database.close)
+        node = assemble(config, layout, database, document, keys, clock or Clock())
+        stack.callback(close_journal, node.replica.votes.journal)
+        stack.callback(close_sidecars, node.sidecars.store)
+        await start(node, document)
+        try:
+            yield node
+        finally:
+            await stop(node)
+
+
+def open_ledger(layout: NodeLayout, document: GenesisDocument) -> Database:
+    """Open the ledger database; a directory without one begins with an empty one."""
+    if any(layout.ledger.iterdir()):
+        return open_database(layout.ledger)
+    log.warning("no ledger here yet: it begins from genesis", extra={"path": str(layout.ledger)})
+    return create_database(layout.ledger)
+
+
+def assemble(
+    config: NodeConfig,
+    layout: NodeLayout,
+    database: Database,
+    document: GenesisDocument,
+    keys: NodeKeys,
+    clock: Clock,
+) -> Node:
+    """Join the rooms; nothing runs yet."""
+    pool = Pool(
+        PoolLimits(
+            transactions_max=config.limits.pool_transactions_max,
+            bytes_max=config.limits.pool_bytes_max,
+            account_transactions_max=config.limits.pool_transactions_max // 4,
+        )
+    )
+    chain = _open_chain(config, database, document, pool)
+    replica_id = ReplicaId(config.node_index)
+    _check_own_keys(chain, replica_id, keys)
+    verifier = Verifier(config.limits.verify_workers)
+    routes: dict[int, Callable[[int, bytes], None]] = {}
+    network = Network(
+        NetworkConfig(host=config.p2p.host, port=config.p2p.port, kinds=KIND_RULES),
+        identity_of(keys),
+        self_id=config.node_index,
+        peers=peers_of(chain),
+        on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
+    )
+    sidecar_store = open_sidecars(layout.sidecars)
+    proposals = Proposals(chain=chain, pool=pool, clock=clock, replica=replica_id)
+    bodies = Bodies(
+        chain=chain,
+        pool=pool,
+        verifier=verifier,
+        network=network,
+        recall=lambda signed_hash: recall(proposals, signed_hash),
+        get_sidecar=lambda digest: get_sidecar_or_none(sidecar_store, digest),
+    )
+    restarted = restart(
+        chain,
+        _consensus_config(config, chain, replica_id, keys),
+        layout.journal,
+        proposals,
+        bodies.get_sidecar,
+    )
+    replica = Replica(
+        state=restarted.state,
+        first_effects=restarted.effects,
+        votes=restarted.votes,
+        chain=chain,
+        proposals=proposals,
+        bodies=bodies,
+        sidecars=sidecar_store,
+        network=network,
+        clock=clock,
+    )
+    intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
+    gossip = Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True))
+    node = Node(
+        config=config,
+        layout=layout,
+        chain=chain,
+        verifier=verifier,
+        network=network,
+        replica=replica,
+        gossip=gossip,
+        intake=intake,
+        blobs=Blobs(
+            store=_open_blobs(layout, config),
+            chain=chain,
+            network=network,
+            clock=clock,
+            replica=replica_id,
+            vote_key=keys.vote,
+        ),
+        sidecars=Sidecars(store=sidecar_store, chain=chain, bodies=bodies),
+    )
+    connect(node, routes)
+    return node
+
+
+def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None:
+    """Say where frames, requests, new transactions and fatal errors go."""
+    network, replica, gossip, blobs = node.network, node.replica, node.gossip, node.blobs
+    routes[Kind.CONSENSUS] = partial(replica_shell.on_frame, replica)
+    routes[Kind.TRANSACTIONS] = partial(passing_on.on_batch, gossip)
+    network.serve_push(Kind.TRANSACTIONS_LARGE, partial(passing_on.on_large_batch, gossip))
+    receive = partial(replica_shell.receive, replica)
+    network.serve_push(Kind.BLOCKS, partial(on_upload, receive, node.chain.chain_id))
+    bodies = replica.bodies
+    network.serve(Kind.FIND_TRANSACTIONS, partial(answer_transactions, bodies))
+    network.serve(Kind.FIND_SIDECARS, partial(answer_sidecars, node.sidecars))
+    network.serve(Kind.BLOB_INDEX, partial(fetching.on_index, blobs))
+    network.serve(Kind.BLOB_READ, partial(fetching.on_read, blobs))
+    network.serve_push(Kind.BLOB_STORE, partial(blob_exchange.on_store, blobs))
+
+    def on_added(entries: Sequence[Entry], is_gossip: bool) -> None:
+        if not is_gossip:
+            passing_on.announce(gossip, entries)
+        update_backlog(replica)
+
+    def on_fatal(problem: Exception) -> None:
+        log.critical("the node stops", exc_info=problem)
+        node.failure = node.failure or problem
+        node.stopping.set()
+
+    node.intake.on_added = on_added
+    replica.on_fatal = on_fatal
+
+
+async def start(node: Node, document: GenesisDocument) -> None:
+    """Start workers, network, replica and API, in the order in which each needs the one before."""
+    await node.verifier.start()
+    await node.network.start()
+    replica_shell.start(node.replica)
+    node.sweeping = asyncio.create_task(blob_exchange.sweep(node.blobs))
+    member = node.chain.next_set.member(ReplicaId(node.config.node_index))
+    ports = make_ports(
+        intake=node.intake,
+        chain=node.chain,
+        blobs=node.blobs,
+        sidecars=node.sidecars,
+        replica=node.replica,
+        clock=node.replica.clock,
+        organisation="" if member is None else member.org,
+    )
+    node.api = await start_api(ports, host=node.config.api.host, port=node.config.api.port)
+    extra = {"node": node.config.node_index, "height": node.chain.tip.height, "api": node.api.port}
+    log.info("node started", extra=extra)
+
+
+async def stop(node: Node) -> None:
+    """Stop what `start` started, in the opposite order."""
+    if node.api is not None:
+        await node.api.close()
+    if node.sweeping is not None:
+        node.sweeping.cancel()
+        await asyncio.gather(node.sweeping, return_exceptions=True)
+    await passing_on.close(node.gossip)
+    await replica_shell.close(node.replica)
+    await node.network.close()
+    await node.verifier.close()
+    log.info("node stopped", extra={"node": node.config.node_index})
+
+
+def peers_of(chain: Chain) -> tuple[PeerAddress, ...]:
+    """Return where the members listen and the keys they show, as the ledger says."""
+    pins = {member.index: member.tls_pin for member in chain.next_set.members}
+    found = []
+    for entry in get_nodes(chain.view()):
+        if entry.index in pins:
+            host, _, port = entry.p2p_address.rpartition(":")
+            found.append(
+                PeerAddress(
+                    peer_id=entry.index,
+                    host=host.strip("[]"),
+                    port=int(port),
+                    pin=pins[entry.index],
+                )
+            )
+    return tuple(found)
+
+
+def _open_chain(
+    config: NodeConfig, database: Database, document: GenesisDocument, pool: Pool
+) -> Chain:
+    chain_id = chain_id_of(document)
+    limits = WorldLimits(
+        proof_heights=config.limits.proof_heights, nodes_max=config.limits.state_cache_nodes_max
+    )
+    if has_chain(database):
+        stored = open_chain(database, chain_id, limits=limits)
+    else:
+        created_ms = document.invitation.created_ms
+        writes = apply_genesis(document)
+        stored = create_chain(database, chain_id, writes, time_ms=created_ms, limits=limits)
+    return open_live_chain(stored, dump_genesis(document), pool)
+
+
+def _check_own_keys(chain: Chain, replica: ReplicaId, keys: NodeKeys) -> None:
+    """Raise `InvalidConfig` unless the ledger names this node's keys for its index."""
+    member = chain.next_set.member(replica)
+    if member is None:
+        raise InvalidConfig(f"node_index = {replica} is not a member; see `medledger peers`")
+    if member.vote_key != public_key(keys.vote).data or member.tls_pin != identity_of(keys).pin:
+        raise InvalidConfig(
+            f"the keys in keys/ are not those the ledger has for node {replica}: use the node"
+            " directory they belong to, or correct node_index in node.toml"
+        )
+
+
+def _consensus_config(
+    config: NodeConfig, chain: Chain, replica: ReplicaId, keys: NodeKeys
+) -> Config:
+    parameters = chain.parameters()
+    return Config(
+        chain_id=chain.chain_id,
+        replica=replica,
+        boot_id=secrets.token_bytes(16),
+        sign=partial(sign_preimage, keys.vote),
+        base_timeout_ms=config.timeouts.base_timeout_ms,
+        timeout_cap_ms=config.timeouts.timeout_cap_ms,
+        gather_ms=config.timeouts.gather_ms,
+        idle_block_ms=parameters.idle_block_ms,
+        status_ms=config.timeouts.status_ms,
+        fetch_ms=config.timeouts.base_timeout_ms,
+        rotate_every=parameters.rotate_every,
+    )
+
+
+def _open_blobs(layout: NodeLayout, config: NodeConfig) -> BlobStore:
+    limits = BlobLimits(
+        store_bytes_max=config.limits.blob_store_bytes_max,
+        blob_bytes_max=config.limits.blob_bytes_max,
+        reserve_bytes=config.limits.disk_reserve_bytes,
+    )
+    return open_blobs(layout.blobs, limits=limits)

@@ -1,0 +1,280 @@
+"""Sealed records between hospitals: take them in, keep copies at f others, hand them to readers.
+
+A blob is kept for good by the node its author used and by f others, each of which signs a storage
+receipt. Any other node gets it only for a committed read entry that names it, and drops its copy
+when the entry expires. Bytes are verified against their content address before they are a blob.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Final
+
+from api.ports import StorageReceipts
+from crypto.cid import Cid
+from crypto.errors import CryptoError, DecodeError
+from crypto.hashing import Domain
+from crypto.schema import Bytes64, Range, decode, encode
+from crypto.signatures import SigningKey, check_job, sign
+from crypto.unixfs import LEAF_BYTES
+from crypto.validators import ReplicaId
+from ledger.records_payloads import SEALED_BYTES_MAX, StorageReceipt
+from ledger.records_state import Seal, get_record, get_seal, is_blob_live, seal_reads
+from ledger.storage_receipts import storage_receipt_job, storage_receipt_payload
+from p2p.errors import P2pError, PeerRefused, RequestRefused
+from p2p.network import Network
+from shell.chain import Chain
+from shell.clock import Clock
+from shell.kinds import Kind
+from storage.blob_reads import close_blob, open_blob, read_leaf
+from storage.blobs import (
+    BlobStore,
+    collect_unreferenced,
+    expire_partials,
+    iterate_blobs,
+    remove_blob,
+)
+from storage.errors import StorageError
+from storage.slices import run_to_end
+from storage.uploads import Upload, begin_upload, finish_upload, suspend_upload, write_upload
+
+log = logging.getLogger("medledger.blobs")
+
+SWEEP_S: Final = 60
+UNREFERENCED_MS: Final = 24 * 3600 * 1000
+ENTRIES_SCANNED_MAX: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobOffer:
+    """Announces a blob that its sender asks the receiver to keep."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 128
+
+    cid: Cid
+    size_bytes: Annotated[int, Range(0, SEALED_BYTES_MAX)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A validator's promise to keep a blob, as the answer to its upload."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 128
+
+    signature: Bytes64
+
+
+@dataclass(slots=True, kw_only=True)
+class Blobs:
+    """The blob store with what carries its contents between nodes.
+
+    `arriving` holds one lock per blob under way, so that two readers fetch it once.
+    """
+
+    store: BlobStore
+    chain: Chain
+    network: Network
+    clock: Clock
+    replica: ReplicaId
+    vote_key: SigningKey
+    arriving: dict[Cid, asyncio.Lock] = field(default_factory=dict)
+
+
+async def put_blob(
+    blobs: Blobs, cid: Cid, size_bytes: int, chunks: AsyncIterator[bytes]
+) -> StorageReceipts:
+    """Store a blob here and at f other hospitals; return who has promised to keep it.
+
+    Fewer than f + 1 receipts mean that others could not be reached: the caller decides whether
+    to go on. Raises a `StorageError` for bytes that are not the blob, or that find no room.
+    """
+    await _take_in(blobs, cid, size_bytes, chunks)
+    quorum = blobs.chain.quorum()
+    receipts = {int(blobs.replica): _promise(blobs, cid, size_bytes)}
+    for peer_id in _keepers(blobs, cid):
+        if len(receipts) >= quorum.weak:
+            break
+        signature = await _push(blobs, peer_id, cid, size_bytes)
+        if signature is not None:
+            receipts[peer_id] = signature
+    return StorageReceipts(
+        cid=cid,
+        size_bytes=size_bytes,
+        receipts=tuple(sorted(receipts.items())),
+        wanted=quorum.weak,
+    )
+
+
+def may_have(blobs: Blobs, peer_id: int, cid: Cid) -> bool:
+    """Whether a peer may have this blob: it keeps it, or serves a reader right now."""
+    view = blobs.chain.view()
+    seal = get_seal(view, cid)
+    if seal is None or not is_blob_live(view, cid):
+        return False
+    return peer_id in seal.stored_by or _is_serving(blobs, seal, peer_id)
+
+
+async def on_store(
+    blobs: Blobs, peer_id: int, header: bytes, chunks: AsyncIterator[bytes]
+) -> bytes:
+    """Keep a copy for a peer and promise it."""
+    offer = _decoded(header)
+    try:
+        await _take_in(blobs, offer.cid, offer.size_bytes, chunks)
+    except StorageError as problem:
+        log.warning("copy not kept", extra={"peer": peer_id, "reason": str(problem)})
+        raise RequestRefused(problem.code) from problem
+    return encode(Stored(signature=_promise(blobs, offer.cid, offer.size_bytes)))
+
+
+async def sweep(blobs: Blobs) -> None:
+    """Drop copies whose read entry has expired, and uploads that no record ever named."""
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        sweep_once(blobs)
+
+
+def sweep_once(blobs: Blobs) -> int:
+    """Do one round of `sweep`; return how many blobs were dropped."""
+    before_ms = blobs.clock.now_ms() - UNREFERENCED_MS
+    expire_partials(blobs.store, before_ms=before_ms)
+    view = blobs.chain.view()
+    unused = [
+        cid
+        for cid, _ in iterate_blobs(blobs.store)
+        if (seal := get_seal(view, cid)) is not None
+        and blobs.replica not in seal.stored_by
+        and not _is_serving(blobs, seal, blobs.replica)
+    ]
+    for cid in unused:
+        remove_blob(blobs.store, cid)
+    unnamed = list(
+        collect_unreferenced(
+            blobs.store, lambda cid: get_seal(view, cid) is not None, before_ms=before_ms
+        )
+    )
+    return len(unused) + len(unnamed)
+
+
+def _is_serving(blobs: Blobs, seal: Seal, replica: int) -> bool:
+    """Whether a read entry that names this node is in force for the seal."""
+    view = blobs.chain.view()
+    record = get_record(view, seal.record_id)
+    assert record is not None, "a seal's record stands in state"
+    entries = seal_reads(
+        view,
+        pseudonym=record.facts.pseudonym,
+        record_id=seal.record_id,
+        version_id=seal.version_id,
+        seal_id=seal.seal_id,
+        limit=ENTRIES_SCANNED_MAX,
+    )
+    tip_ms = blobs.chain.tip.time_ms
+    return any(one.serving_node == replica and tip_ms < one.expires_ms for one in entries)
+
+
+async def _take_in(blobs: Blobs, cid: Cid, size_bytes: int, chunks: AsyncIterator[bytes]) -> None:
+    """Store a stream that claims to be a blob, going on where an earlier one broke off."""
+    upload = await asyncio.to_thread(run_to_end, begin_upload(blobs.store, cid, size_bytes))
+    if upload is None:
+        return
+    await _write(blobs, upload, _skipping(chunks, upload.offset_bytes))
+
+
+async def _write(blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes]) -> None:
+    """Write the rest of an upload, a leaf at a time; keep what came if the stream breaks."""
+    gathered = bytearray()
+    try:
+        async for chunk in chunks:
+            gathered += chunk
+            while len(gathered) >= LEAF_BYTES:
+                leaf = bytes(gathered[:LEAF_BYTES])
+                del gathered[:LEAF_BYTES]
+                await asyncio.to_thread(write_upload, blobs.store, upload, leaf)
+        if gathered:
+            await asyncio.to_thread(write_upload, blobs.store, upload, bytes(gathered))
+    except StorageError:
+        raise  # The store has dropped the upload.
+    except BaseException:
+        suspend_upload(blobs.store, upload)
+        raise
+    now_ms = blobs.clock.now_ms()
+    await asyncio.to_thread(finish_upload, blobs.store, upload, now_ms=now_ms)
+
+
+async def _push(blobs: Blobs, peer_id: int, cid: Cid, size_bytes: int) -> bytes | None:
+    """Upload a blob to a peer; return its promise, or None if it does not give a valid one."""
+    offer = BlobOffer(cid=cid, size_bytes=size_bytes)
+
+    try:
+        reply = await blobs.network.stream_push(
+            peer_id, Kind.BLOB_STORE, encode(offer), local_leaves(blobs.store, cid)
+        )
+        stored = decode(Stored, reply)
+        job = storage_receipt_job(
+            StorageReceipt(validator=ReplicaId(peer_id), signature=stored.signature),
+            cid=cid,
+            size_bytes=size_bytes,
+            validators=blobs.chain.next_set,
+            chain_id=blobs.chain.chain_id,
+        )
+        if job is None:
+            return None
+        check_job(job)
+    except (PeerRefused, P2pError, DecodeError, CryptoError) as problem:
+        log.warning("copy not placed", extra={"peer": peer_id, "reason": str(problem)})
+        return None
+    return stored.signature
+
+
+def _keepers(blobs: Blobs, cid: Cid) -> list[int]:
+    """Return the peers to ask for a copy: all connected ones, starting at a place that varies."""
+    connected = list(blobs.network.connected())
+    if not connected:
+        return []
+    first = int.from_bytes(cid[-4:], "big") % len(connected)
+    return connected[first:] + connected[:first]
+
+
+def _promise(blobs: Blobs, cid: Cid, size_bytes: int) -> bytes:
+    payload = storage_receipt_payload(cid, size_bytes, blobs.replica)
+    return sign(blobs.vote_key, Domain.STORAGE_RECEIPT, blobs.chain.chain_id, payload)
+
+
+async def _skipping(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
+    """Leave out the first `count` bytes, which are here from an earlier attempt."""
+    async for chunk in chunks:
+        if count >= len(chunk):
+            count -= len(chunk)
+            continue
+        yield chunk[count:]
+        count = 0
+
+
+async def local_leaves(
+    store: BlobStore, cid: Cid, *, first: int = 0, count: int | None = None
+) -> AsyncGenerator[bytes]:
+    """Yield the verified leaves of a blob that is here, `count` of them from `first` on.
+
+    Raises `BlobMissing`, or `BlobCorrupt` at a leaf that the disk has changed.
+    """
+    reader = open_blob(store, cid)
+    try:
+        end = len(reader.index.leaf_digests)
+        if count is not None:
+            end = min(end, first + count)
+        for position in range(first, end):
+            yield read_leaf(store, reader, position)
+            await asyncio.sleep(0)
+    finally:
+        close_blob(reader)
+
+
+def _decoded(body: bytes) -> BlobOffer:
+    try:
+        return decode(BlobOffer, body)
+    except DecodeError as problem:
+        raise RequestRefused("malformed") from problem

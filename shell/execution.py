@@ -1,0 +1,116 @@
+"""Executing a decided block: the pure transition, one synced batch, then everybody may know.
+
+The loop breathes between slices of a large block. The synced write itself stays on the loop: it
+takes a few milliseconds, and a helper thread would wait longer than that for the interpreter
+(design page `performance`). A block that is stored already is not executed again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from consensus.effects import Decide
+from crypto.schema import decode, encode
+from ledger.blocks import BlockBodies, Header
+from ledger.transactions import Transaction, decode_transaction
+from ledger.transition import BlockResult, apply_block
+from shell.chain import Chain, publish
+from shell.proposals import Proposals
+from shell.sidecars import settle_sidecars
+from storage.chain import DecidedBlock, has_block, publish_commit, stage_block, write_commit
+from storage.sidecars import SidecarStore
+
+log = logging.getLogger("medledger.execution")
+
+SLICE_TRANSACTIONS: Final = 64
+
+
+class StateDiverged(Exception):
+    """A decided block states another result of its parent than this node has computed.
+
+    Either this node's state is damaged or its program differs from the others': it must not go
+    on, and its operator has to compare.
+    """
+
+
+async def execute(
+    chain: Chain, proposals: Proposals, sidecars: SidecarStore, decision: Decide
+) -> BlockResult | None:
+    """Make a decided block durable and executed; return what it did, None if it was there.
+
+    Raises `StateDiverged`, or a storage error with the tip as it was.
+    """
+    block = decision.block
+    if has_block(chain.stored, block.height, block.digest):
+        return None
+    header = decode(Header, block.header)
+    _check_roots(chain, header)
+    transactions = await _transactions_of(chain, proposals, decision)
+    result = apply_block(
+        chain.view(),
+        chain_id=chain.chain_id,
+        height=block.height,
+        time_ms=header.time_ms,
+        transactions=transactions,
+    )
+    stored = DecidedBlock(
+        header=block.header,
+        certificate=encode(decision.certificate),
+        transactions=tuple(transactions),
+    )
+    steps = stage_block(chain.stored, stored, result)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            commit = done.value
+            break
+        await asyncio.sleep(0)
+    write_commit(chain.stored, commit)
+    publish_commit(chain.stored, commit)
+    chain.pool.remove([one.tx_id for one in transactions])
+    settle_sidecars(sidecars, transactions, result.sidecars)
+    publish(chain, transactions)
+    _log_block(header, result)
+    return result
+
+
+def _check_roots(chain: Chain, header: Header) -> None:
+    """Raise `StateDiverged` unless the header carries the results this node has computed."""
+    tip = chain.tip
+    for what, stated, ours in (
+        ("state root", header.state_root, tip.state_root),
+        ("receipts root", header.receipts_root, tip.receipts_root),
+    ):
+        if stated != ours:
+            raise StateDiverged(
+                f"block {header.height} states the {what} {stated.hex()} after block {tip.height};"
+                f" this node computed {ours.hex()}. Run `medledger fsck`, and compare versions"
+                " with the other members"
+            )
+
+
+async def _transactions_of(
+    chain: Chain, proposals: Proposals, decision: Decide
+) -> Sequence[Transaction]:
+    checked = proposals.checked.get(decision.block.digest)
+    if checked is not None:
+        return [body.transaction for body in checked.bodies]
+    assert decision.bodies is not None, "a block was checked here, or brings its bodies"
+    transactions: list[Transaction] = []
+    for index, signed in enumerate(decode(BlockBodies, decision.bodies).transactions):
+        if index % SLICE_TRANSACTIONS == SLICE_TRANSACTIONS - 1:
+            await asyncio.sleep(0)
+        transactions.append(decode_transaction(signed, chain.chain_id))
+    return transactions
+
+
+def _log_block(header: Header, result: BlockResult) -> None:
+    log.info(
+        "block",
+        extra={"height": header.height, "view": header.view, "transactions": header.tx_count},
+    )
+    for index, reason in result.reasons.items():
+        receipt = result.receipts[index]
+        log.info("refused", extra={"tx": receipt.tx_id.hex(), "code": receipt.code, "why": reason})

@@ -1,0 +1,140 @@
+"""Passing transactions on: each once to every peer, many in one frame, soon but not one by one.
+
+What a peer misses (its link was down, its queue full) it finds again by asking for it when a
+proposal names it, and a transaction that nobody decides for a while is sent once more.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from crypto.errors import DecodeError
+from crypto.schema import decode, encode
+from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
+from ledger.pool import Entry
+from p2p.errors import P2pError, RequestRefused
+from p2p.frames import SHARED_BYTES_MAX
+from p2p.network import Network
+from shell.kinds import Kind
+
+log = logging.getLogger("medledger.gossip")
+
+FLUSH_MS = 4
+"""How long transactions gather before they leave: below what anybody notices, above one frame."""
+
+ITEM_OVERHEAD_BYTES = 16
+BATCH_BYTES_MAX = SHARED_BYTES_MAX - 64
+RECEIVED_BATCHES_MAX = 64
+"""Batches of one peer that wait for their signatures; more pauses the peer."""
+
+TakeItems = Callable[[Sequence[tuple[bytes, tuple[bytes, ...]]]], Awaitable[object]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Gossip:
+    """Transactions on their way out, and batches of peers on their way in."""
+
+    network: Network
+    take: TakeItems
+    outgoing: list[Entry] = field(default_factory=list)
+    flush: asyncio.TimerHandle | None = None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    malformed: dict[int, int] = field(default_factory=dict)
+
+
+def announce(gossip: Gossip, entries: Iterable[Entry]) -> None:
+    """Send the entries to every peer within a few milliseconds."""
+    gossip.outgoing.extend(entries)
+    if gossip.flush is None:
+        loop = asyncio.get_running_loop()
+        gossip.flush = loop.call_later(FLUSH_MS / 1000, _flush, gossip)
+
+
+def on_batch(gossip: Gossip, peer_id: int, body: bytes) -> None:
+    """Take in a peer's batch; one that does not decode is counted against the peer."""
+    try:
+        batch = decode(SubmitBatch, body)
+    except DecodeError as problem:
+        gossip.malformed[peer_id] = gossip.malformed.get(peer_id, 0) + 1
+        log.warning("malformed batch", extra={"peer": peer_id, "reason": str(problem)})
+        return
+    gossip.network.hold(peer_id, len(body))
+    _spawn(gossip, _take(gossip, peer_id, batch, len(body)))
+
+
+async def on_large_batch(
+    gossip: Gossip, peer_id: int, _header: bytes, chunks: AsyncIterator[bytes]
+) -> bytes:
+    """Take in a batch that came as an upload."""
+    received = bytearray()
+    async for chunk in chunks:
+        if len(received) + len(chunk) > SUBMIT_BYTES_MAX:
+            raise RequestRefused("too_large")
+        received += chunk
+    try:
+        batch = decode(SubmitBatch, bytes(received))
+    except DecodeError as problem:
+        gossip.malformed[peer_id] = gossip.malformed.get(peer_id, 0) + 1
+        raise RequestRefused("malformed") from problem
+    await gossip.take([(item.signed, item.sidecars) for item in batch.items])
+    return b""
+
+
+def make_batches(entries: Iterable[Entry]) -> list[bytes]:
+    """Return the encoded batches that carry the entries, each as full as one frame allows."""
+    batches: list[bytes] = []
+    items: list[SubmitItem] = []
+    size = 0
+    for entry in entries:
+        weight = entry.size_bytes + ITEM_OVERHEAD_BYTES * (1 + len(entry.sidecars))
+        if items and (size + weight > BATCH_BYTES_MAX or len(items) == SUBMIT_ITEMS_MAX):
+            batches.append(encode(SubmitBatch(items=tuple(items))))
+            items, size = [], 0
+        items.append(SubmitItem(signed=entry.transaction.signed, sidecars=entry.sidecars))
+        size += weight
+    if items:
+        batches.append(encode(SubmitBatch(items=tuple(items))))
+    return batches
+
+
+async def close(gossip: Gossip) -> None:
+    if gossip.flush is not None:
+        gossip.flush.cancel()
+    for task in tuple(gossip.tasks):
+        task.cancel()
+    await asyncio.gather(*gossip.tasks, return_exceptions=True)
+
+
+def _flush(gossip: Gossip) -> None:
+    gossip.flush = None
+    entries, gossip.outgoing = gossip.outgoing, []
+    for batch in make_batches(entries):
+        if len(batch) <= SHARED_BYTES_MAX:
+            gossip.network.broadcast(Kind.TRANSACTIONS, batch)
+        else:
+            for peer_id in gossip.network.connected():
+                _spawn(gossip, _push(gossip, peer_id, batch))
+
+
+async def _push(gossip: Gossip, peer_id: int, batch: bytes) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield batch
+
+    try:
+        await gossip.network.stream_push(peer_id, Kind.TRANSACTIONS_LARGE, b"", chunks())
+    except P2pError as problem:  # The peer asks for it when a proposal names it.
+        log.debug("large batch not delivered", extra={"peer": peer_id, "reason": str(problem)})
+
+
+async def _take(gossip: Gossip, peer_id: int, batch: SubmitBatch, size_bytes: int) -> None:
+    try:
+        await gossip.take([(item.signed, item.sidecars) for item in batch.items])
+    finally:
+        gossip.network.release(peer_id, size_bytes)
+
+
+def _spawn(gossip: Gossip, work: "asyncio._CoroutineLike[None]") -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    gossip.tasks.add(task)
+    task.add_done_callback(gossip.tasks.discard)

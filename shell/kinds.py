@@ -1,0 +1,40 @@
+"""The kinds of frames that nodes exchange, what each may weigh and the lane it travels in."""
+
+from enum import IntEnum
+from typing import Final
+
+from consensus.messages import MESSAGE_KINDS, Blocks, Proposal
+from p2p.config import KindRule
+from p2p.frames import SHARED_BYTES_MAX
+from p2p.lanes import Lane
+
+
+class Kind(IntEnum):
+    """What a frame, request or upload is about."""
+
+    CONSENSUS = 32  # message: an encoded consensus message, blocks apart
+    TRANSACTIONS = 33  # message: a SubmitBatch, gossiped once
+    TRANSACTIONS_LARGE = 34  # push: a SubmitBatch too long for one frame
+    BLOCKS = 35  # push: an encoded Blocks or Proposal
+    FIND_TRANSACTIONS = 36  # request: signed hashes -> SubmitBatch of those that are here
+    FIND_SIDECARS = 37  # request: digests -> contents
+    BLOB_INDEX = 38  # request: cid -> leaf index
+    BLOB_READ = 39  # request, streamed: cid and offset -> bytes
+    BLOB_STORE = 40  # push: cid and size, then bytes -> storage receipt
+
+
+_CONSENSUS_BYTES_MAX: Final = max(
+    kind.WIRE_BYTES_MAX for kind in MESSAGE_KINDS if kind not in (Blocks, Proposal)
+)
+
+KIND_RULES: Final[dict[int, KindRule]] = {
+    Kind.CONSENSUS: KindRule(bytes_max=_CONSENSUS_BYTES_MAX, lane=Lane.CONSENSUS),
+    Kind.TRANSACTIONS: KindRule(bytes_max=SHARED_BYTES_MAX, lane=Lane.GOSSIP),
+    Kind.TRANSACTIONS_LARGE: KindRule(bytes_max=64, lane=Lane.SYNC),
+    Kind.BLOCKS: KindRule(bytes_max=64, lane=Lane.SYNC),
+    Kind.FIND_TRANSACTIONS: KindRule(bytes_max=SHARED_BYTES_MAX, lane=Lane.SYNC),
+    Kind.FIND_SIDECARS: KindRule(bytes_max=SHARED_BYTES_MAX, lane=Lane.SYNC),
+    Kind.BLOB_INDEX: KindRule(bytes_max=256, lane=Lane.SYNC),
+    Kind.BLOB_READ: KindRule(bytes_max=256, lane=Lane.BULK),
+    Kind.BLOB_STORE: KindRule(bytes_max=256, lane=Lane.BULK),
+}

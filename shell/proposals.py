@@ -1,0 +1,181 @@
+"""Proposals under way: made from the pool, or checked for the core, and remembered until decided.
+
+A proposal that was checked keeps its bodies here, so that the decision can be executed and peers
+that lack something can be helped. Only blocks of the next height are kept, and few of them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from consensus.blocks import Block
+from consensus.effects import CheckProposal, RequestProposal
+from crypto.errors import DecodeError
+from crypto.hashing import Digest
+from crypto.schema import decode, encode
+from crypto.validators import ReplicaId
+from crypto.votes import NO_DIGEST, certificate_digest
+from ledger.blocks import BlockBodies, Header, header_digest, tx_root
+from ledger.errors import InvalidBlock, InvalidTransaction
+from ledger.pool import Pool
+from ledger.proposal import make_block
+from ledger.validation import check_proposal, check_time
+from shell.bodies import Bodies, BodiesMissing, Body, find_bodies
+from shell.chain import Chain
+from shell.clock import Clock
+
+log = logging.getLogger("medledger.proposals")
+
+HASH_BYTES = 32
+BLOCKS_KEPT_MAX = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A block whose bodies are at hand and which may follow the executed tip."""
+
+    block: Block
+    header: Header
+    bodies: tuple[Body, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Proposals:
+    """Blocks of the next height by digest, and their bodies by the hash of the transaction."""
+
+    chain: Chain
+    pool: Pool
+    clock: Clock
+    replica: ReplicaId
+    checked: dict[Digest, Checked] = field(default_factory=dict)
+    by_hash: dict[Digest, Body] = field(default_factory=dict)
+
+
+def make_proposal(proposals: Proposals, request: RequestProposal) -> Block | None:
+    """Return the block that the core asks for; None when the tip has moved on meanwhile."""
+    chain = proposals.chain
+    if chain.tip.height + 1 != request.height or chain.tip.digest != request.parent:
+        return None
+    certificate = request.parent_certificate
+    header, entries = make_block(
+        proposals.pool,
+        parent=chain.parent_facts(
+            NO_DIGEST if certificate is None else certificate_digest(certificate)
+        ),
+        state=chain.view(),
+        replay=chain.replay,
+        parameters=chain.parameters(),
+        proposer=proposals.replica,
+        view=request.view,
+        now_ms=proposals.clock.now_ms(),
+    )
+    block = Block(
+        height=header.height,
+        view=header.view,
+        proposer=header.proposer,
+        parent=header.parent,
+        digest=header_digest(header),
+        header=encode(header),
+        parent_certificate=certificate,
+        payload=b"".join(entry.transaction.signed_hash for entry in entries),
+    )
+    bodies = tuple(
+        Body(transaction=entry.transaction, sidecars=entry.sidecars) for entry in entries
+    )
+    remember(proposals, Checked(block=block, header=header, bodies=bodies))
+    return block
+
+
+async def check(proposals: Proposals, source: Bodies, request: CheckProposal) -> str | None:
+    """Return why the block is refused, or None once it is valid, due, and at hand."""
+    block = request.block
+    if block.digest in proposals.checked:
+        return None
+    try:
+        header = decode_header(block)
+        bodies = await _bodies_of(proposals, source, request)
+        if request.is_fresh:
+            wait_ms = check_time(header, proposals.clock.now_ms(), proposals.chain.parameters())
+            if wait_ms > 0:
+                await asyncio.sleep(wait_ms / 1000)
+        _check_block(proposals.chain, block, header, bodies)
+    except (InvalidBlock, InvalidTransaction) as problem:
+        return f"{problem.code}: {problem}"
+    except BodiesMissing as problem:
+        return f"bodies.missing: {problem}"
+    remember(proposals, Checked(block=block, header=header, bodies=bodies))
+    return None
+
+
+def remember(proposals: Proposals, checked: Checked) -> None:
+    """Keep a block until the next height is decided."""
+    if len(proposals.checked) >= BLOCKS_KEPT_MAX:
+        oldest = next(iter(proposals.checked))
+        del proposals.checked[oldest]
+    proposals.checked[checked.block.digest] = checked
+    for body in checked.bodies:
+        proposals.by_hash[body.transaction.signed_hash] = body
+
+
+def forget(proposals: Proposals, decided_height: int) -> None:
+    """Drop what belongs to decided heights."""
+    kept = [one for one in proposals.checked.values() if one.block.height > decided_height]
+    proposals.checked.clear()
+    proposals.by_hash.clear()
+    for one in kept:
+        remember(proposals, one)
+
+
+def recall(proposals: Proposals, signed_hash: Digest) -> Body | None:
+    return proposals.by_hash.get(signed_hash)
+
+
+def decode_header(block: Block) -> Header:
+    """Return a block's header; raise `InvalidBlock` unless the block's fields repeat it."""
+    try:
+        header = decode(Header, block.header)
+    except DecodeError as problem:
+        raise InvalidBlock("block.header", f"the header does not decode: {problem}") from problem
+    claimed = (block.height, block.view, block.proposer, block.parent, block.digest)
+    stated = (header.height, header.view, header.proposer, header.parent, header_digest(header))
+    if claimed != stated:
+        raise InvalidBlock("block.fields", "the block's fields are not those of its header")
+    if header.tx_root != tx_root(payload_hashes(block.payload)):
+        raise InvalidBlock("block.tx_root", "the tx root is not that of the payload")
+    return header
+
+
+def payload_hashes(payload: bytes) -> tuple[Digest, ...]:
+    return tuple(
+        Digest(payload[start : start + HASH_BYTES]) for start in range(0, len(payload), HASH_BYTES)
+    )
+
+
+def encode_bodies(bodies: Sequence[Body]) -> bytes:
+    """Return what travels with a decided block: its signed transactions, without sidecars."""
+    return encode(BlockBodies(transactions=tuple(one.transaction.signed for one in bodies)))
+
+
+async def _bodies_of(
+    proposals: Proposals, source: Bodies, request: CheckProposal
+) -> tuple[Body, ...]:
+    hashes = payload_hashes(request.block.payload)
+    if len(set(hashes)) != len(hashes):
+        raise InvalidBlock("transaction.duplicate", "a transaction is listed twice")
+    return await find_bodies(source, hashes, request.holders)
+
+
+def _check_block(chain: Chain, block: Block, header: Header, bodies: Sequence[Body]) -> None:
+    certificate = block.parent_certificate
+    check_proposal(
+        header,
+        [one.transaction for one in bodies],
+        [[len(part) for part in one.sidecars] for one in bodies],
+        parent=chain.parent_facts(
+            NO_DIGEST if certificate is None else certificate_digest(certificate)
+        ),
+        view=chain.view(),
+        replay=chain.replay,
+        parameters=chain.parameters(),
+    )

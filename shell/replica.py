@@ -1,0 +1,348 @@
+"""The replica as it runs: one queue of events into the pure core, its effects performed in order.
+
+The order of effects is the protocol's promise ("durable before sent"), so one effect ends before
+the next begins, and events that arrive meanwhile wait. Work that takes long (checking a proposal,
+executing a block, uploading blocks) is started here and comes back as an event.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, assert_never
+
+from consensus.core import handle
+from consensus.effects import (
+    Broadcast,
+    CancelTimer,
+    CheckProposal,
+    Decide,
+    Effect,
+    Ignore,
+    Persist,
+    RequestProposal,
+    Send,
+    SendBlocks,
+    SendProposal,
+    SetTimer,
+)
+from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.events import (
+    BacklogChanged,
+    BlockExecuted,
+    Event,
+    LoopLagged,
+    MessageReceived,
+    ProposalChecked,
+    ProposalMade,
+    TimerExpired,
+    TimerKind,
+)
+from consensus.messages import (
+    Blocks,
+    Message,
+    NewView,
+    PrePrepare,
+    Proposal,
+    Status,
+    decode_message,
+    encode_message,
+)
+from consensus.records import ProposalRecord, Record
+from consensus.state import ReplicaState
+from consensus.verification import make_verifiable, message_signature_jobs
+from crypto.errors import DecodeError
+from crypto.signatures import is_valid_many
+from crypto.validators import ReplicaId
+from ledger.errors import InvalidBlock
+from p2p.network import Network
+from shell.blocks import push_blocks, push_proposal
+from shell.bodies import Bodies
+from shell.chain import Chain
+from shell.clock import Clock
+from shell.execution import execute
+from shell.journal import (
+    BodiesRecord,
+    VoteJournal,
+    append_votes,
+    forget_votes,
+    make_bodies_record,
+)
+from shell.kinds import Kind
+from shell.proposals import Proposals, check, decode_header, forget, make_proposal
+from shell.sidecars import store_sidecars
+from storage.sidecars import SidecarStore
+
+log = logging.getLogger("medledger.replica")
+
+LAG_TICK_MS: Final = 250
+LAG_NOTICED_MS: Final = 100
+FRESH_MS: Final = 10_000
+
+
+def log_fatal(problem: Exception) -> None:
+    """Say what went wrong: the default of a replica that nobody watches."""
+    log.critical("fatal", exc_info=problem)
+
+
+@dataclass(slots=True, kw_only=True)
+class Replica:
+    """The core's state with what performs its effects.
+
+    `events` wait while one is handled; `statuses` are the peers' latest heartbeats with the local
+    time of arrival (ms); `invalid` counts what a peer must not have sent.
+    """
+
+    state: ReplicaState
+    votes: VoteJournal
+    chain: Chain
+    proposals: Proposals
+    bodies: Bodies
+    sidecars: SidecarStore
+    network: Network
+    clock: Clock
+    first_effects: tuple[Effect, ...]
+    on_fatal: Callable[[Exception], None] = log_fatal
+    events: deque[Event] = field(default_factory=deque)
+    is_draining: bool = False
+    has_backlog: bool = False
+    timers: dict[TimerKind, asyncio.TimerHandle] = field(default_factory=dict)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    ignored: Counter[str] = field(default_factory=Counter)
+    invalid: Counter[int] = field(default_factory=Counter)
+    statuses: dict[int, tuple[Status, int]] = field(default_factory=dict)
+    lag_ms_max: int = 0
+
+
+def start(replica: Replica) -> None:
+    """Perform what restoring asked for, and begin to watch the loop's own lag."""
+    effects, replica.first_effects = replica.first_effects, ()
+    _perform_all(replica, effects)
+    _spawn(replica, _watch_lag(replica))
+
+
+async def close(replica: Replica) -> None:
+    """Stop timers and work under way; the journal stays open for its owner to close."""
+    for timer in replica.timers.values():
+        timer.cancel()
+    for task in tuple(replica.tasks):
+        task.cancel()
+    await asyncio.gather(*replica.tasks, return_exceptions=True)
+
+
+def deliver(replica: Replica, event: Event) -> None:
+    """Hand an event to the core, after those that wait already."""
+    replica.events.append(event)
+    if replica.is_draining:
+        return
+    replica.is_draining = True
+    try:
+        while replica.events:
+            _perform_all(replica, handle(replica.state, replica.events.popleft()))
+    finally:
+        replica.is_draining = False
+
+
+def update_backlog(replica: Replica) -> None:
+    """Tell the core when something begins or ceases to wait for a block."""
+    time_ms = max(replica.clock.now_ms(), replica.chain.tip.time_ms + 1)
+    has_backlog = replica.proposals.pool.has_admissible(time_ms)
+    if has_backlog != replica.has_backlog:
+        replica.has_backlog = has_backlog
+        deliver(replica, BacklogChanged(waiting=has_backlog))
+
+
+def on_frame(replica: Replica, peer_id: int, body: bytes) -> None:
+    """Take a peer's consensus message."""
+    try:
+        message = decode_message(body)
+    except DecodeError as problem:
+        _count_invalid(replica, peer_id, str(problem))
+        return
+    if isinstance(message, Blocks | Proposal):
+        _count_invalid(replica, peer_id, "blocks travel as uploads")
+        return
+    receive(replica, peer_id, message)
+
+
+def receive(replica: Replica, peer_id: int, message: Message) -> None:
+    """Deliver a decoded message once every signature in it is found valid."""
+    sets = replica.chain.validator_sets()
+    message = make_verifiable(message, sets)
+    try:
+        _check_block(message)
+        jobs = message_signature_jobs(message, sets, replica.chain.chain_id)
+    except UnknownEpoch:
+        replica.ignored["unknown epoch"] += 1
+        return
+    except (InvalidMessage, InvalidBlock) as problem:
+        _count_invalid(replica, peer_id, str(problem))
+        return
+    if not all(is_valid_many(jobs)):
+        _count_invalid(replica, peer_id, "a wrong signature")
+        return
+    if isinstance(message, Status):
+        replica.statuses[peer_id] = (message, replica.clock.now_ms())
+    deliver(replica, MessageReceived(sender=ReplicaId(peer_id), message=message))
+
+
+def is_fresh(replica: Replica) -> bool:
+    """Whether f + 1 peers have lately said that they are no further than this node."""
+    quorum = replica.chain.quorum()
+    now_ms = replica.clock.now_ms()
+    agreeing = sum(
+        1
+        for status, at_ms in replica.statuses.values()
+        if now_ms - at_ms <= FRESH_MS and status.height <= replica.chain.tip.height + 1
+    )
+    return agreeing >= min(quorum.weak, quorum.n - 1)
+
+
+def _perform_all(replica: Replica, effects: Iterable[Effect]) -> None:
+    for effect in effects:
+        _perform(replica, effect)
+
+
+def _perform(replica: Replica, effect: Effect) -> None:
+    match effect:
+        case Persist():
+            _persist(replica, effect.records)
+        case Send():
+            replica.network.send(effect.to, Kind.CONSENSUS, _encoded(replica, effect.message))
+        case Broadcast():
+            replica.network.broadcast(Kind.CONSENSUS, _encoded(replica, effect.message))
+        case SendBlocks():
+            _spawn(replica, push_blocks(replica.network, replica.chain, effect))
+        case SendProposal():
+            _spawn(replica, push_proposal(replica.network, replica.proposals, effect))
+        case RequestProposal():
+            _make_proposal(replica, effect)
+        case CheckProposal():
+            _spawn(replica, _check_proposal(replica, effect))
+        case Decide():
+            _spawn(replica, _execute(replica, effect))
+        case SetTimer():
+            _set_timer(replica, effect)
+        case CancelTimer():
+            _cancel_timer(replica, effect.timer.kind)
+        case Ignore():
+            replica.ignored[effect.reason] += 1
+            details = {"peer": effect.sender, "type": effect.kind, "reason": effect.reason}
+            log.debug("ignored", extra=details)
+        case _:
+            assert_never(effect)
+
+
+def _persist(replica: Replica, records: tuple[Record, ...]) -> None:
+    durable: list[Record | BodiesRecord] = []
+    for record in records:
+        if isinstance(record, ProposalRecord):
+            checked = replica.proposals.checked[record.block.digest]
+            store_sidecars(replica.sidecars, checked.bodies)
+            signed = [body.transaction.signed for body in checked.bodies]
+            durable.append(make_bodies_record(record.block.height, record.block.digest, signed))
+        durable.append(record)
+    append_votes(replica.votes, durable)
+
+
+def _make_proposal(replica: Replica, effect: RequestProposal) -> None:
+    block = make_proposal(replica.proposals, effect)
+    if block is not None:
+        deliver(replica, ProposalMade(height=effect.height, view=effect.view, block=block))
+
+
+async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
+    refusal = await check(replica.proposals, replica.bodies, effect)
+    if refusal is not None:
+        log.warning(
+            "proposal refused",
+            extra={"height": effect.height, "view": effect.view, "reason": refusal},
+        )
+    deliver(
+        replica,
+        ProposalChecked(
+            height=effect.height, view=effect.view, digest=effect.block.digest, refusal=refusal
+        ),
+    )
+
+
+async def _execute(replica: Replica, effect: Decide) -> None:
+    """Execute a decided block; what goes wrong here is ours, and the node must not go on."""
+    try:
+        await execute(replica.chain, replica.proposals, replica.sidecars, effect)
+    except Exception as problem:  # noqa: BLE001 - handed to the node, which logs it and stops
+        replica.on_fatal(problem)
+        return
+    height = effect.block.height
+    forget(replica.proposals, height)
+    forget_votes(replica.votes, height)
+    update_backlog(replica)
+    deliver(
+        replica,
+        BlockExecuted(
+            height=height,
+            digest=effect.block.digest,
+            validators=replica.chain.validators_after_next(),
+        ),
+    )
+
+
+def _set_timer(replica: Replica, effect: SetTimer) -> None:
+    _cancel_timer(replica, effect.timer.kind)
+    expiry = TimerExpired(timer=effect.timer)
+    loop = asyncio.get_running_loop()
+    handle_ = loop.call_later(effect.delay_ms / 1000, deliver, replica, expiry)
+    replica.timers[effect.timer.kind] = handle_
+
+
+def _cancel_timer(replica: Replica, kind: TimerKind) -> None:
+    timer = replica.timers.pop(kind, None)
+    if timer is not None:
+        timer.cancel()
+
+
+def _encoded(replica: Replica, message: Message) -> bytes:
+    if isinstance(message, Status):
+        message = replace(message, clock_ms=replica.clock.now_ms())
+    return encode_message(message)
+
+
+def _check_block(message: Message) -> None:
+    """Raise `InvalidBlock` unless a proposed block repeats its header and leads to its tx root."""
+    if isinstance(message, NewView):
+        message = message.pre_prepare
+    if isinstance(message, PrePrepare):
+        decode_header(message.block)
+
+
+def _count_invalid(replica: Replica, peer_id: int, reason: str) -> None:
+    replica.invalid[peer_id] += 1
+    log.warning("invalid message", extra={"peer": peer_id, "reason": reason})
+
+
+async def _watch_lag(replica: Replica) -> None:
+    """Notice when this process slept or was busy, and what time alone changes in the pool."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_TICK_MS / 1000
+        await asyncio.sleep(LAG_TICK_MS / 1000)
+        lag_ms = int((loop.time() - due) * 1000)
+        replica.lag_ms_max = max(replica.lag_ms_max, lag_ms)
+        if lag_ms >= LAG_NOTICED_MS:
+            deliver(replica, LoopLagged(lag_ms=lag_ms))
+        replica.proposals.pool.expire(replica.chain.tip.time_ms)
+        update_backlog(replica)
+
+
+def _spawn(replica: Replica, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    replica.tasks.add(task)
+    task.add_done_callback(lambda done: _on_task_done(replica, done))
+
+
+def _on_task_done(replica: Replica, task: asyncio.Task[None]) -> None:
+    replica.tasks.discard(task)
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        assert isinstance(problem, Exception), "tasks raise ordinary errors"
+        replica.on_fatal(problem)

@@ -1,0 +1,121 @@
+"""Where a replica takes up again: the stored tip, the vote journal, and the bodies it promised."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from consensus.effects import Effect
+from consensus.records import JournalStarted, ProposalRecord, Record
+from consensus.restore import Decided, restore
+from consensus.state import Config, ReplicaState
+from consensus.state import Tip as DecidedTip
+from crypto.hashing import ChainId, Digest
+from crypto.schema import decode
+from crypto.validators import ReplicaId
+from crypto.votes import CommitCertificate
+from ledger.blocks import Header
+from ledger.transactions import decode_transaction
+from shell.bodies import Body
+from shell.chain import Chain
+from shell.journal import BodiesRecord, VoteJournal, append_votes, open_votes
+from shell.proposals import Checked, Proposals, remember
+from storage import blocks as stored_blocks
+from storage.errors import JournalMissing
+from storage.journal import create_journal, open_journal
+
+log = logging.getLogger("medledger.restart")
+
+GetSidecar = Callable[[Digest], bytes | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted:
+    """A replica that stands where its journal says, and what it does first."""
+
+    votes: VoteJournal
+    state: ReplicaState
+    effects: tuple[Effect, ...]
+
+
+def begin_journal(directory: Path, chain_id: ChainId, replica: ReplicaId) -> None:
+    """Write the first record of a new member's journal: nothing was ever signed before."""
+    votes = VoteJournal(journal=create_journal(directory))
+    append_votes(votes, [JournalStarted(chain_id=chain_id, replica=replica)])
+
+
+def restart(
+    chain: Chain,
+    config: Config,
+    journal_directory: Path,
+    proposals: Proposals,
+    get_sidecar: GetSidecar,
+) -> Restarted:
+    """Open the journal and restore the replica from it; a lost journal raises the fence.
+
+    Raises `JournalCorrupt`, `ForeignJournal`, or `DecodeError` for a record that is none of ours.
+    """
+    try:
+        journal, encoded = open_journal(journal_directory)
+    except JournalMissing as problem:
+        log.warning("vote journal missing", extra={"reason": str(problem)})
+        journal, encoded = create_journal(journal_directory), ()
+    if journal.tail_cut is not None:
+        log.warning("vote journal cut", extra={"bytes": journal.tail_cut.bytes_count})
+    votes, records, bodies = open_votes(journal, encoded, chain.tip.height)
+    _recall_proposals(chain, proposals, records, bodies, get_sidecar)
+    state, effects = restore(
+        config,
+        Decided(
+            tip=_decided_tip(chain),
+            epoch=chain.next_epoch,
+            validators=chain.next_set,
+            next_validators=chain.later_set,
+        ),
+        records,
+        is_journal_whole=journal.tail_cut is None,
+        waiting=False,
+    )
+    return Restarted(votes=votes, state=state, effects=tuple(effects))
+
+
+def _decided_tip(chain: Chain) -> DecidedTip:
+    tip = chain.tip
+    stored = stored_blocks.get_stored_header(chain.stored, tip.height)
+    header = None if stored is None else decode(Header, stored.header)
+    return DecidedTip(
+        height=tip.height,
+        digest=tip.digest,
+        proposer=None if header is None else header.proposer,
+        is_empty=header is None or header.tx_count == 0,
+        certificate=None if stored is None else decode(CommitCertificate, stored.certificate),
+    )
+
+
+def _recall_proposals(
+    chain: Chain,
+    proposals: Proposals,
+    records: Iterable[Record],
+    bodies: Sequence[BodiesRecord],
+    get_sidecar: GetSidecar,
+) -> None:
+    """Have the bodies of journaled proposals at hand again: this node promised to serve them."""
+    by_digest = {one.digest: one for one in bodies}
+    for record in records:
+        if not isinstance(record, ProposalRecord) or record.block.digest not in by_digest:
+            continue
+        found = tuple(
+            _recalled(chain, signed, get_sidecar)
+            for signed in by_digest[record.block.digest].transactions
+        )
+        header = decode(Header, record.block.header)
+        remember(proposals, Checked(block=record.block, header=header, bodies=found))
+
+
+def _recalled(chain: Chain, signed: bytes, get_sidecar: GetSidecar) -> Body:
+    transaction = decode_transaction(signed, chain.chain_id)
+    contents = [get_sidecar(digest) for digest in transaction.body.sidecars]
+    return Body(
+        transaction=transaction,
+        sidecars=tuple(content for content in contents if content is not None),
+    )
