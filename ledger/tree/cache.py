@@ -3,16 +3,9 @@
 from collections import OrderedDict
 
 from ledger.tree.errors import NodeCorrupt, NodeMissing
-from ledger.tree.hashing import hash_key, hash_leaf, hash_value
-from ledger.tree.node import (
-    INNER_ENTRY_BYTES,
-    VERSION_BYTES,
-    InnerNode,
-    decode_leaf,
-    decode_node,
-    leaf_key,
-    root_key,
-)
+from ledger.tree.hashing import HASH_BYTES, hash_key, hash_leaf, hash_value
+from ledger.tree.inner import InnerNode, decode_node, node_hash
+from ledger.tree.node import decode_leaf, depth_of, leaf_key, record_key_hash, root_key
 from ledger.tree.ports import NodeReader, TreeUpdate
 
 
@@ -48,8 +41,8 @@ class NodeCache:
             self._nodes.move_to_end(key)
             return node
         self.misses += 1
-        node = decode_node(self._get_bytes(key))
-        if expected_hash is not None and node[1] != expected_hash:
+        node = decode_node(self._get_bytes(key), depth_of(key))
+        if expected_hash is not None and node_hash(node) != expected_hash:
             raise NodeCorrupt(f"inner node {key.hex()} does not have its hash")
         self._put(key, node)
         return node
@@ -58,14 +51,14 @@ class NodeCache:
         """Return the root node that `version` wrote."""
         return self.get_inner(root_key(version), None)
 
-    def get_leaf(self, entry: bytes) -> tuple[bytes, bytes]:
-        """Return (state key, value) of the leaf that an entry names, verified against it."""
-        key = leaf_key(entry)
+    def get_leaf(self, record: bytes) -> tuple[bytes, bytes]:
+        """Return (state key, value) of the leaf that a record names, verified against it."""
+        key = leaf_key(record)
         state_key, value = decode_leaf(self._get_bytes(key))
         key_hash = hash_key(state_key)
-        if key_hash != entry[INNER_ENTRY_BYTES:]:
+        if key_hash != record_key_hash(record):
             raise NodeCorrupt(f"leaf {key.hex()} has the state key of another")
-        if hash_leaf(key_hash, hash_value(value)) != entry[VERSION_BYTES:INNER_ENTRY_BYTES]:
+        if hash_leaf(key_hash, hash_value(value)) != record[:HASH_BYTES]:
             raise NodeCorrupt(f"leaf {key.hex()} does not have its hash")
         return state_key, value
 

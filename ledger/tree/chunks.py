@@ -24,9 +24,10 @@ from ledger.tree.hashing import (
     hash_key,
     hash_leaf,
     hash_value,
+    subtree_hash,
 )
 from ledger.tree.leaves import find_leaf_before, iterate_leaves
-from ledger.tree.proofs import VALUE_BYTES_MAX, OtherLeaf, find_entry
+from ledger.tree.proofs import VALUE_BYTES_MAX, OtherLeaf, find_leaf
 
 STATE_KEY_BYTES_MAX: Final = 1024
 LEAVES_MAX: Final = 65_536
@@ -107,7 +108,7 @@ def _path_side(
     nodes: NodeCache, version: int, key_hash: Digest, towards: int
 ) -> tuple[int, tuple[Digest, ...]]:
     """Return a leaf's path length and the siblings where the path takes the half `towards`."""
-    siblings, _ = find_entry(nodes, version, key_hash)
+    siblings, _ = find_leaf(nodes, version, key_hash)
     beside = (one for depth, one in enumerate(siblings) if bit_at(key_hash, depth) == towards)
     return len(siblings), tuple(beside)
 
@@ -183,7 +184,8 @@ def _open_hash(
     It holds the known leaves of `span` and, where there is an edge, what lies beyond that.
     """
     if left is None and right is None:
-        return _closed_hash(known, depth, span)
+        inside = slice(*span)
+        return Digest(subtree_hash(known.key_hashes[inside], known.hashes[inside], depth))
     if (left and left.depth == depth) or (right and right.depth == depth):
         if span[1] - span[0] != 1:
             raise InvalidProof("an edge that ends among other leaves")
@@ -200,17 +202,6 @@ def _open_hash(
         inner = left if left and depth in left.beyond else None
         right_hash = _open_hash(known, depth + 1, halves[1], inner, right)
     return hash_inner(left_hash, right_hash)
-
-
-def _closed_hash(known: _KnownLeaves, depth: int, span: tuple[int, int]) -> Digest:
-    """Return the hash of a subtree that holds the known leaves of `span` and no others."""
-    count = span[1] - span[0]
-    if count == 0:
-        return EMPTY
-    if count == 1:
-        return known.hashes[span[0]]
-    left, right = _split(known, depth, span)
-    return hash_inner(_closed_hash(known, depth + 1, left), _closed_hash(known, depth + 1, right))
 
 
 def _split(

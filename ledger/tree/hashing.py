@@ -12,6 +12,7 @@ node, a value and the empty tree from ever passing for one another; each preimag
 node or a leaf is 87 or 88 bytes, two SHA-256 blocks, which the domain does not lengthen.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
@@ -72,3 +73,26 @@ def shared_bits(one: bytes, other: bytes) -> int:
     """Return how many leading bits two key hashes have in common."""
     difference = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
     return KEY_HASH_BITS - difference.bit_length()
+
+
+def subtree_hash(key_hashes: Sequence[bytes], leaf_hashes: Sequence[bytes], depth: int) -> bytes:
+    """Return the hash of the subtree, `depth` bits deep, that holds exactly these leaves.
+
+    Their key hashes ascend and have the first `depth` bits in common.
+    """
+    count = len(key_hashes)
+    if count < 2:
+        return leaf_hashes[0] if count else EMPTY
+    parting = shared_bits(key_hashes[0], key_hashes[-1])
+    if count == 2:
+        left, right = leaf_hashes
+    else:
+        middle = bisect_left(key_hashes, 1, key=lambda key_hash: bit_at(key_hash, parting))
+        left = subtree_hash(key_hashes[:middle], leaf_hashes[:middle], parting + 1)
+        right = subtree_hash(key_hashes[middle:], leaf_hashes[middle:], parting + 1)
+    above = sha256(_INNER + left + right).digest()
+    path = key_hashes[0]
+    for level in range(parting - 1, depth - 1, -1):
+        pair = EMPTY + above if bit_at(path, level) else above + EMPTY
+        above = sha256(_INNER + pair).digest()
+    return above

@@ -5,12 +5,14 @@ from typing import Final
 
 from crypto.hashing import Digest
 from ledger.tree.cache import NodeCache
+from ledger.tree.hashing import HASH_BYTES
+from ledger.tree.inner import InnerNode, get_entry
 from ledger.tree.node import (
     INNER_ENTRY_BYTES,
     SLOTS,
-    VERSION_BYTES,
-    InnerNode,
+    get_records,
     inner_key,
+    record_key_hash,
     slot_at,
 )
 
@@ -24,21 +26,21 @@ def iterate_leaves(
 
     Use a small cache of its own for a walk through a large tree: it visits every node once.
     """
-    for entry in _entries(nodes, nodes.get_root(version), bytes(32), 0, start):
-        state_key, value = nodes.get_leaf(entry)
-        yield Digest(entry[INNER_ENTRY_BYTES:]), state_key, value
+    for record in _records(nodes, nodes.get_root(version), bytes(32), 0, start):
+        state_key, value = nodes.get_leaf(record)
+        yield Digest(record_key_hash(record)), state_key, value
 
 
 def find_leaf_before(
     nodes: NodeCache, version: int, start: bytes
 ) -> tuple[Digest, bytes, bytes] | None:
     """Return (key hash, state key, value) of the last leaf whose key hash is below `start`."""
-    entries = _entries(nodes, nodes.get_root(version), bytes(32), 0, start, descending=True)
-    entry = next(entries, None)
-    return None if entry is None else (Digest(entry[INNER_ENTRY_BYTES:]), *nodes.get_leaf(entry))
+    records = _records(nodes, nodes.get_root(version), bytes(32), 0, start, descending=True)
+    record = next(records, None)
+    return None if record is None else (Digest(record_key_hash(record)), *nodes.get_leaf(record))
 
 
-def _entries(
+def _records(
     nodes: NodeCache,
     node: InnerNode,
     path: bytes,
@@ -47,7 +49,7 @@ def _entries(
     *,
     descending: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the leaf entries under a node from `start` up, or, descending, from below it down.
+    """Yield the records under a node from `start` up, or, descending, from below it down.
 
     `path` leads to the node in its first `depth` nibbles. `start` is None when the whole subtree
     lies beyond it.
@@ -58,15 +60,18 @@ def _entries(
     else:
         slots = range(edge or 0, SLOTS)
     for slot in slots:
-        entry = node[SLOTS + slot]
+        entry = get_entry(node, slot)
         bound = start if slot == edge else None
         if len(entry) == INNER_ENTRY_BYTES:
             below = _with_nibble(path, depth, slot)
-            key = inner_key(entry[:VERSION_BYTES], below, depth + 1)
-            child = nodes.get_inner(key, entry[VERSION_BYTES:])
-            yield from _entries(nodes, child, below, depth + 1, bound, descending=descending)
-        elif entry and (bound is None or (entry[INNER_ENTRY_BYTES:] < bound) is descending):
-            yield entry
+            key = inner_key(entry[HASH_BYTES:], below, depth + 1)
+            child = nodes.get_inner(key, entry[:HASH_BYTES])
+            yield from _records(nodes, child, below, depth + 1, bound, descending=descending)
+            continue
+        records = get_records(entry)
+        for record in reversed(records) if descending else records:
+            if bound is None or (record_key_hash(record) < bound) is descending:
+                yield record
 
 
 def _with_nibble(path: bytes, depth: int, nibble: int) -> bytes:

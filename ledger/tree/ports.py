@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crypto.hashing import Digest
-from ledger.tree.node import InnerNode
+from ledger.tree.inner import InnerNode
 
 
 class NodeReader(Protocol):

@@ -17,19 +17,22 @@ from ledger.tree.hashing import (
     EMPTY,
     HASH_BYTES,
     KEY_HASH_BITS,
+    bit_at,
     fold_path,
     hash_key,
     hash_leaf,
     hash_value,
     shared_bits,
 )
+from ledger.tree.inner import get_entry, get_leaves, position_hash
 from ledger.tree.node import (
     INNER_ENTRY_BYTES,
-    VERSION_BYTES,
+    NO_ENTRY,
+    SLOTS,
+    get_records,
     inner_key,
-    is_single,
-    position_hash,
-    single_entry,
+    record_key_hash,
+    records_hash,
     slot_at,
 )
 
@@ -84,11 +87,11 @@ class StateProofs:
 def prove(nodes: NodeCache, version: int, state_key: bytes) -> StateProof:
     """Return the proof of what `state_key` holds at a version whose nodes are still stored."""
     key_hash = hash_key(state_key)
-    siblings, entry = find_entry(nodes, version, key_hash)
+    siblings, record = find_leaf(nodes, version, key_hash)
     path = tuple(siblings)
-    if not entry:
+    if not record:
         return StateProof(value=None, other=None, siblings=path)
-    found, value = nodes.get_leaf(entry)
+    found, value = nodes.get_leaf(record)
     if found == state_key:
         return StateProof(value=value, other=None, siblings=path)
     other = OtherLeaf(key_hash=hash_key(found), value_hash=hash_value(value))
@@ -142,26 +145,42 @@ def check_many(
     return values
 
 
-def find_entry(nodes: NodeCache, version: int, key_hash: bytes) -> tuple[list[Digest], bytes]:
+def find_leaf(nodes: NodeCache, version: int, key_hash: bytes) -> tuple[list[Digest], bytes]:
     """Follow a key hash from the root to a leaf or an empty place, whatever leaf it is.
 
-    Returns the siblings beside the path, from the root down, and the entry at its end.
+    Returns the siblings beside the path, from the root down, and the record of the leaf at its
+    end, or no bytes.
     """
     siblings: list[Digest] = []
     node, depth = nodes.get_root(version), 0
     while True:
         slot, position = slot_at(key_hash, depth), 1
-        for shift in (3, 2, 1, 0):
-            if is_single(node, position):
-                return siblings, single_entry(node, position)
-            position = 2 * position + (slot >> shift & 1)
+        while position < SLOTS:
+            records = get_leaves(node, position)
+            if records is not None:
+                break
+            position = 2 * position + bit_at(key_hash, len(siblings))
             siblings.append(Digest(position_hash(node, position ^ 1)))
-        entry = node[position]
-        if len(entry) != INNER_ENTRY_BYTES:
-            return siblings, entry
-        depth += 1
-        key = inner_key(entry[:VERSION_BYTES], key_hash, depth)
-        node = nodes.get_inner(key, entry[VERSION_BYTES:])
+        else:
+            entry = get_entry(node, slot)
+            if len(entry) == INNER_ENTRY_BYTES:
+                depth += 1
+                key = inner_key(entry[HASH_BYTES:], key_hash, depth)
+                node = nodes.get_inner(key, entry[:HASH_BYTES])
+                continue
+            records = get_records(entry)
+        return siblings, _find_among(records, key_hash, siblings)
+
+
+def _find_among(records: list[bytes], key_hash: bytes, siblings: list[Digest]) -> bytes:
+    """Follow a key hash among the last few leaves, adding to the siblings."""
+    while len(records) > 1:
+        depth = len(siblings)
+        turn = bit_at(key_hash, depth)
+        beside = [one for one in records if bit_at(record_key_hash(one), depth) != turn]
+        records = [one for one in records if bit_at(record_key_hash(one), depth) == turn]
+        siblings.append(Digest(records_hash(beside, depth + 1)))
+    return records[0] if records else NO_ENTRY
 
 
 def _in_tree_order(state_keys: Iterable[bytes]) -> list[tuple[Digest, bytes]]:

@@ -10,29 +10,34 @@ from dataclasses import dataclass, field
 
 from crypto.hashing import Digest
 from ledger.tree.cache import NodeCache
-from ledger.tree.hashing import hash_key, hash_leaf, hash_value
-from ledger.tree.node import (
+from ledger.tree.hashing import HASH_BYTES, hash_key, hash_leaf, hash_value
+from ledger.tree.inner import (
     EMPTY_NODE,
-    INNER_ENTRY_BYTES,
-    NO_ENTRY,
-    SLOTS,
-    VERSION_BYTES,
     InnerNode,
     change_node,
+    get_entry,
+    get_leaves,
+    node_hash,
+)
+from ledger.tree.node import (
+    INNER_ENTRY_BYTES,
+    LEAVES_IN_SLOT_MAX,
+    NO_ENTRY,
     encode_leaf,
-    encode_node,
+    get_records,
     inner_key,
-    is_single,
     leaf_key,
+    make_leaves_entry,
+    make_record,
+    record_key_hash,
     root_key,
-    single_entry,
     slot_at,
     version_bytes,
 )
 from ledger.tree.ports import TreeUpdate
 
 Item = tuple[bytes, bytes]
-"""A key hash and the leaf entry that it gets, or `NO_ENTRY` to delete it."""
+"""A key hash and the record of the leaf that it gets, or `NO_ENTRY` to delete it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +90,7 @@ def update_in_slices(
     new_entries: list[tuple[int, bytes]] = []
     for slot, group in _grouped(keys, 0):
         items = [_make_item(batch, *key, changes[key[1]]) for key in group]
-        entry = _change_entry(batch, root[SLOTS + slot], items, 1)
+        entry = _change_entry(batch, get_entry(root, slot), items, 1)
         new_entries.append((slot, entry))
         yield
     root = change_node(root, new_entries)
@@ -94,7 +99,7 @@ def update_in_slices(
         batch.stale_nodes.append(root_key(root_version))
     new_nodes = (
         *batch.leaves.items(),
-        *[(key, encode_node(node)) for key, node in batch.inner_nodes],
+        *[(key, node[0]) for key, node in batch.inner_nodes],
     )
     stale_nodes = tuple(batch.stale_nodes)
     if version == root_version:
@@ -102,7 +107,7 @@ def update_in_slices(
         stale_nodes = tuple(key for key in stale_nodes if key not in rewritten)
     return TreeUpdate(
         version=version,
-        root=Digest(root[1]),
+        root=Digest(node_hash(root)),
         new_nodes=new_nodes,
         stale_nodes=stale_nodes,
         inner_nodes=tuple(batch.inner_nodes),
@@ -112,9 +117,9 @@ def update_in_slices(
 def _make_item(batch: _Batch, key_hash: bytes, state_key: bytes, value: bytes | None) -> Item:
     if value is None:
         return key_hash, NO_ENTRY
-    entry = batch.version + hash_leaf(key_hash, hash_value(value)) + key_hash
-    batch.leaves[leaf_key(entry)] = encode_leaf(state_key, value)
-    return key_hash, entry
+    record = make_record(hash_leaf(key_hash, hash_value(value)), batch.version, key_hash)
+    batch.leaves[leaf_key(record)] = encode_leaf(state_key, value)
+    return key_hash, record
 
 
 def _grouped(items: list[Item], depth: int) -> list[tuple[int, list[Item]]]:
@@ -138,18 +143,26 @@ def _change_entry(batch: _Batch, entry: bytes, items: list[Item], depth: int) ->
         if len(items) == 1:
             return _change_path(batch, entry, items[0], depth)
         return _change_subtree(batch, entry, items, depth)
-    if entry:
-        items = _join_leaf(batch, entry, items)
-    return _build_entry(batch, [item for item in items if item[1]], depth)
+    records = {record_key_hash(record): record for record in get_records(entry)}
+    for key_hash, record in items:
+        before = records.pop(key_hash, NO_ENTRY)
+        if before and before[:HASH_BYTES] == record[:HASH_BYTES]:  # The value it already has.
+            del batch.leaves[leaf_key(record)]
+            record = before
+        elif before:
+            batch.stale_nodes.append(leaf_key(before))
+        if record:
+            records[key_hash] = record
+    return _build_entry(batch, sorted(records.items()), depth)
 
 
 def _change_subtree(batch: _Batch, entry: bytes, items: list[Item], depth: int) -> bytes:
     key_hash = items[0][0]
-    key = inner_key(entry[:VERSION_BYTES], key_hash, depth)
-    node = batch.nodes.get_inner(key, entry[VERSION_BYTES:])
+    key = inner_key(entry[HASH_BYTES:], key_hash, depth)
+    node = batch.nodes.get_inner(key, entry[:HASH_BYTES])
     changes = []
     for slot, group in _grouped(items, depth):
-        before = node[SLOTS + slot]
+        before = get_entry(node, slot)
         after = _change_entry(batch, before, group, depth + 1)
         if after != before:
             changes.append((slot, after))
@@ -165,11 +178,11 @@ def _change_path(batch: _Batch, entry: bytes, item: Item, depth: int) -> bytes:
     path = []
     before = entry
     while len(before) == INNER_ENTRY_BYTES:
-        key = inner_key(before[:VERSION_BYTES], key_hash, depth)
-        node = batch.nodes.get_inner(key, before[VERSION_BYTES:])
+        key = inner_key(before[HASH_BYTES:], key_hash, depth)
+        node = batch.nodes.get_inner(key, before[:HASH_BYTES])
         slot = slot_at(key_hash, depth)
         path.append((key, node, slot))
-        before = node[SLOTS + slot]
+        before = get_entry(node, slot)
         depth += 1
     after = _change_entry(batch, before, [item], depth)
     if after == before:
@@ -181,26 +194,10 @@ def _change_path(batch: _Batch, entry: bytes, item: Item, depth: int) -> bytes:
     return after
 
 
-def _join_leaf(batch: _Batch, entry: bytes, items: list[Item]) -> list[Item]:
-    """Return the items that the leaf in a slot and the changes below that slot amount to."""
-    key_hash = entry[INNER_ENTRY_BYTES:]
-    for index, (changed, after) in enumerate(items):
-        if changed != key_hash:
-            continue
-        if after[VERSION_BYTES:] == entry[VERSION_BYTES:]:  # The value it already has.
-            del batch.leaves[leaf_key(after)]
-            return [*items[:index], (key_hash, entry), *items[index + 1 :]]
-        batch.stale_nodes.append(leaf_key(entry))
-        return items
-    return sorted([*items, (key_hash, entry)])
-
-
 def _build_entry(batch: _Batch, items: list[Item], depth: int) -> bytes:
     """Return the entry of a slot that holds exactly these leaves."""
-    if not items:
-        return NO_ENTRY
-    if len(items) == 1:
-        return items[0][1]
+    if len(items) <= LEAVES_IN_SLOT_MAX:
+        return make_leaves_entry([record for _, record in items], depth)
     changes = [
         (slot, _build_entry(batch, group, depth + 1)) for slot, group in _grouped(items, depth)
     ]
@@ -208,8 +205,9 @@ def _build_entry(batch: _Batch, items: list[Item], depth: int) -> bytes:
 
 
 def _write_node(batch: _Batch, node: InnerNode, key_hash: bytes, depth: int) -> bytes:
-    """Return the entry for a node in its parent, where a last leaf goes by itself."""
-    if is_single(node, 1):
-        return single_entry(node, 1)
+    """Return the entry for a node in its parent, where the last few leaves go by themselves."""
+    records = get_leaves(node)
+    if records is not None:
+        return make_leaves_entry(records, depth)
     batch.inner_nodes.append((inner_key(batch.version, key_hash, depth), node))
-    return batch.version + node[1]
+    return node_hash(node) + batch.version

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -85,16 +84,17 @@ def numbered_state(count: int) -> dict[bytes, bytes]:
     return {b"key %d" % number: b"value %d" % number for number in range(count)}
 
 
-def close_keys(shared_bits: int, count: int = 4_000) -> tuple[bytes, bytes]:
-    """Two of the numbered keys whose hashes have at least so many leading bits in common."""
+def close_keys(shared_bits: int, count: int) -> tuple[bytes, ...]:
+    """Some of the numbered keys whose hashes have at least so many leading bits in common."""
     hashed = sorted(
-        (sha256(b"medledger/state-key/v1" + key).digest(), key) for key in numbered_state(count)
+        (sha256(b"medledger/state-key/v1" + key).digest(), key) for key in numbered_state(4_000)
     )
-    for (one_hash, one), (other_hash, other) in pairwise(hashed):
-        difference = int.from_bytes(one_hash, "big") ^ int.from_bytes(other_hash, "big")
+    for first in range(len(hashed) - count + 1):
+        group = hashed[first : first + count]
+        difference = int.from_bytes(group[0][0], "big") ^ int.from_bytes(group[-1][0], "big")
         if 256 - difference.bit_length() >= shared_bits:
-            return one, other
-    raise AssertionError(f"no two of {count} keys share {shared_bits} bits")
+            return tuple(key for _, key in group)
+    raise AssertionError(f"no {count} of the keys share {shared_bits} bits")
 
 
 keys = st.integers(0, 40).map(lambda number: b"key %d" % number)

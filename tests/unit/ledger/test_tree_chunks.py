@@ -256,7 +256,7 @@ def test_edge_that_ends_among_the_leaves_is_refused() -> None:
 
 
 def test_deep_neighbours_are_split_between_chunks() -> None:
-    one, other = sorted(close_keys(20), key=hash_key)
+    one, other = sorted(close_keys(20, 2), key=hash_key)
     tree = make_tree({one: b"1", other: b"2"})
 
     first, second = all_chunks(tree, 1)

@@ -195,7 +195,7 @@ def test_empty_value_is_not_absence() -> None:
 
 
 def test_keys_that_share_many_bits_have_long_proofs() -> None:
-    one, other = close_keys(20)
+    one, other = close_keys(20, 2)
     tree = make_tree({one: b"1", other: b"2"})
 
     proof = prove(tree.nodes, 1, one)

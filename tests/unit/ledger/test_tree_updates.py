@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ledger.tree.cache import NodeCache
 from ledger.tree.leaves import iterate_leaves
-from ledger.tree.node import leaf_key, root_key
+from ledger.tree.node import root_key
 from ledger.tree.update import update, update_in_slices
 from tests.unit.ledger.state_tree_samples import (
     StoredTree,
@@ -138,27 +138,37 @@ def is_leaf_key(place: bytes) -> bool:
 
 
 def test_neighbour_that_comes_or_goes_rewrites_no_leaf() -> None:
-    one, other = close_keys(16)
-    tree = make_tree({one: b"1"})
+    keys_near = close_keys(12, 5)
+    tree = make_tree(dict.fromkeys(keys_near[:4], b"1"))
 
-    come = tree.change({other: b"2"})
-    gone = tree.change({other: None})
+    come = tree.change({keys_near[4]: b"2"})
+    gone = tree.change({keys_near[4]: None})
 
     assert sum(is_leaf_key(key[8:]) for key, _ in come.new_nodes) == 1
     assert sum(is_leaf_key(key[8:]) for key, _ in gone.new_nodes) == 0
-    assert tree.root == reference_root({one: b"1"})
+    assert sum(is_leaf_key(key[8:]) for key in gone.stale_nodes) == 1
+    assert tree.root == reference_root(dict.fromkeys(keys_near[:4], b"1"))
 
 
-def test_leaf_whose_deep_neighbour_goes_rises_to_the_root() -> None:
-    one, other = close_keys(20)
-    tree = make_tree({one: b"1", other: b"2"})
-    assert len(tree.rows) > 2 + 5
+def test_few_leaves_take_no_inner_node_however_much_their_hashes_share() -> None:
+    one, other = close_keys(20, 2)
 
-    tree.change({other: None})
+    tree = make_tree({one: b"1", other: b"2", b"third": b"3"})
+
+    assert len(tree.rows) == 1 + 3
+    assert tree.root == reference_root(tree.state)
+
+
+def test_leaves_whose_deep_neighbour_goes_rise_to_the_root() -> None:
+    four = close_keys(8, 4)
+    tree = make_tree(dict.fromkeys(four, b"1"))
+    assert len(tree.rows) >= 1 + 2 + 4
+
+    tree.change({four[0]: None})
     tree.prune(2)
 
-    assert len(tree.rows) == 2
-    assert tree.root == reference_root({one: b"1"})
+    assert len(tree.rows) == 1 + 3
+    assert tree.root == reference_root(dict.fromkeys(four[1:], b"1"))
 
 
 def test_last_leaf_that_goes_leaves_the_empty_root() -> None:
@@ -238,11 +248,3 @@ def test_update_reads_no_leaf() -> None:
     tree.change({b"key 7": b"another", b"key 8": None, b"new": b"1"})
 
     assert tree.root == reference_root(tree.state)
-
-
-def test_leaf_key_names_version_and_key_hash() -> None:
-    entry = (5).to_bytes(8, "big") + b"h" * 32 + b"k" * 32
-
-    key = leaf_key(entry)
-
-    assert key == (5).to_bytes(8, "big") + b"\x40" + b"k" * 32
