@@ -1,0 +1,28 @@
+"""The `medledger` command: composes the groups in `commands/` and nothing else."""
+
+import click
+
+from commands.devnet import devnet
+from commands.node import node
+from commands.output import Settings
+from commands.peers import peers
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
+@click.version_option(package_name="medledger")
+@click.pass_context
+def main(context: click.Context, *, as_json: bool) -> None:
+    """A permissioned ledger for consortia of hospitals.
+
+    Exit status: 0 done, 1 refused by the ledger, 2 wrong usage, 3 outcome unknown (not reachable
+    or timed out), 4 failure on this side.
+    """
+    context.obj = Settings(as_json=as_json)
+
+
+for group in (devnet, node, peers):
+    main.add_command(group)
+
+if __name__ == "__main__":
+    main()

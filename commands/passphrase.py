@@ -1,0 +1,36 @@
+"""Where a passphrase comes from: a file, the environment, or a prompt; never the command line."""
+
+import os
+from pathlib import Path
+
+import click
+
+from commands.output import Exit, fail
+
+PASSPHRASE_VARIABLE = "MEDLEDGER_PASSPHRASE"  # noqa: S105 - a variable's name
+
+passphrase_file_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="MEDLEDGER_PASSPHRASE_FILE",
+    help=f"File whose first line is the passphrase. Else ${PASSPHRASE_VARIABLE}, else a prompt.",
+)
+
+
+def read_passphrase(file: Path | None, *, what: str, is_new: bool = False) -> str:
+    """Return the passphrase of `what`; a new one is asked for twice."""
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as problem:
+            fail(Exit.LOCAL, "passphrase.file", f"cannot read {file}: {problem}")
+        if not lines:
+            fail(Exit.LOCAL, "passphrase.file", f"{file} is empty: write the passphrase into it")
+        return lines[0]
+    from_environment = os.environ.get(PASSPHRASE_VARIABLE)
+    if from_environment is not None:
+        return from_environment
+    prompted: str = click.prompt(
+        f"Passphrase of {what}", hide_input=True, confirmation_prompt=is_new, err=True
+    )
+    return prompted

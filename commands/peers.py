@@ -1,0 +1,21 @@
+"""`medledger peers`: how a node sees the other members."""
+
+import click
+
+from commands.http_status import fetch_peers
+from commands.output import show_rows
+
+
+@click.command()
+@click.option(
+    "--node", "url", default="http://127.0.0.1:8443", show_default=True, help="API address."
+)
+def peers(url: str) -> None:
+    """Show the other members as one node sees them.
+
+    \b
+    Example:
+      medledger peers --node http://127.0.0.1:8080
+    """
+    columns = ("node", "organisation", "state", "height", "view", "rtt_ms", "clock_offset_ms")
+    show_rows("Peers", (*columns, "invalid_messages", "reason"), fetch_peers(url))
