@@ -12,6 +12,8 @@ from tests.unit.ledger.wire_strategies import instances
 MODULES = (
     "crypto.signatures",
     "genesis.document",
+    "ledger.access_payloads",
+    "ledger.access_state",
     "ledger.accounts",
     "ledger.blocks",
     "ledger.contracts.governance",
@@ -19,6 +21,8 @@ MODULES = (
     "ledger.key_proofs",
     "ledger.parameters",
     "ledger.receipts",
+    "ledger.records_payloads",
+    "ledger.records_state",
     "ledger.transactions",
 )
 TYPES = [kind for module in MODULES for kind in wire_types(module)]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union
 from hypothesis import reject
 from hypothesis import strategies as st
 
+from crypto.cid import DAG_PB, RAW, make_cid
 from crypto.envelopes import SealKey
 from crypto.schema import Count, Range, Size
 from crypto.signatures import PublicKey, Scheme, public_key
@@ -31,6 +32,8 @@ SAMPLED: dict[Any, st.SearchStrategy[Any]] = {
 NAMED: dict[str, st.SearchStrategy[Any]] = {
     "org": st.sampled_from(["north", "south-2", "a"]),
     "p2p_address": st.sampled_from(["127.0.0.1:7000", "[::1]:1", "host.example:65535"]),
+    "cid": st.sampled_from([make_cid(RAW, b"\x01" * 32), make_cid(DAG_PB, b"\x02" * 32)]),
+    "purposes": st.sampled_from([("TREAT",), ("HPAYMT", "TREAT"), ("a|b",)]),
 }
 """Fields whose text has a form that no annotation says."""
 
