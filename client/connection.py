@@ -23,7 +23,6 @@ from crypto.validators import ReplicaId
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.errors import GenesisError
 from genesis.files import FILE_BYTES_MAX, load_genesis, parse_genesis
-from ledger.state import StateView
 
 T = TypeVar("T")
 
@@ -106,7 +105,7 @@ async def pin_genesis(home: Path, url: str, chain_id: ChainId) -> GenesisDocumen
 
 async def ask(
     client: Client,
-    question: Callable[[StateView], T],
+    question: Callable[[ProvenView], T],
     keys: Iterable[bytes] = (),
     *,
     at_least_height: int = 0,
@@ -118,7 +117,7 @@ async def ask(
 
 async def ask_view(
     client: Client,
-    question: Callable[[StateView], T],
+    question: Callable[[ProvenView], T],
     keys: Iterable[bytes] = (),
     *,
     at_least_height: int = 0,

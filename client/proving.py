@@ -27,7 +27,6 @@ from ledger.accounts import (
 from ledger.exchange import WITNESS_KEYS_MAX, ScanQuery, Witness, WitnessQuery
 from ledger.grants import grantee_org
 from ledger.records_state import Record, Version, record_key, seal_key, version_key
-from ledger.state import StateView
 
 T = TypeVar("T")
 
@@ -45,7 +44,7 @@ _VERSION: Final = b"records/version/"
 async def prove(
     node: Node,
     trust: Trust,
-    question: Callable[[StateView], T],
+    question: Callable[[ProvenView], T],
     keys: Iterable[bytes] = (),
     *,
     at_least_height: int = 0,

@@ -173,6 +173,12 @@ def replace_keys(
     return find_keys(wallet, label)
 
 
+def remove_keys(wallet: Wallet, label: str) -> None:
+    """Forget an account's keys: what is sealed to them alone is lost."""
+    _entry(wallet, label)
+    _save(wallet, tuple(one for one in wallet.content.accounts if one.label != label))
+
+
 def labels(wallet: Wallet) -> tuple[str, ...]:
     """Return the labels of the accounts whose keys are here, sorted."""
     return tuple(sorted(entry.label for entry in wallet.content.accounts))
