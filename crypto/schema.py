@@ -2,8 +2,8 @@
 
 A wire type is encoded as an array of its fields in order. A class with `WIRE_VERSION` puts that
 number first; members of a union put their `WIRE_TAG` first; a field with `init=False` is derived
-and does not travel. Bounds live in the annotations, so
-reading a class is reading its format, and `docs/wire.md` is generated from the same source:
+and does not travel. Bounds live in the annotations, so reading a class is reading its format, and
+`docs/wire.md` is generated from the same source:
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Vote:
@@ -22,47 +22,30 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass
-from operator import attrgetter
 from typing import Annotated, Any, TypeVar, Union
 
-from crypto.encoding import is_normal_text, pack, unpack
+from crypto.compiled import compile_structure
+from crypto.encoding import pack, unpack
 from crypto.errors import DecodeError, EncodeError
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Inclusive bounds of an integer."""
-
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Inclusive bounds of the length of bytes, or of text in UTF-8 bytes."""
-
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Inclusive bounds of the number of items in a tuple."""
-
-    low: int
-    high: int
-
-
-U8 = Annotated[int, Range(0, 2**8 - 1)]
-U16 = Annotated[int, Range(0, 2**16 - 1)]
-U32 = Annotated[int, Range(0, 2**32 - 1)]
-U64 = Annotated[int, Range(0, 2**64 - 1)]
-Bytes16 = Annotated[bytes, Size(16, 16)]
-Bytes32 = Annotated[bytes, Size(32, 32)]
-Bytes64 = Annotated[bytes, Size(64, 64)]
-Name = Annotated[str, Size(1, 64)]
+from crypto.scalars import U8 as U8
+from crypto.scalars import U16 as U16
+from crypto.scalars import U32 as U32
+from crypto.scalars import U64 as U64
+from crypto.scalars import Bytes16 as Bytes16
+from crypto.scalars import Bytes32 as Bytes32
+from crypto.scalars import Bytes64 as Bytes64
+from crypto.scalars import Codec as Codec
+from crypto.scalars import Count as Count
+from crypto.scalars import Name as Name
+from crypto.scalars import Range as Range
+from crypto.scalars import Size as Size
+from crypto.scalars import (
+    bytes_codec,
+    enum_codec,
+    exact_codec,
+    integer_codec,
+    text_codec,
+)
 
 T = TypeVar("T")
 
@@ -94,14 +77,6 @@ def from_plain(kind: type[T], plain: object) -> T:
     return instance
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """The two directions of one annotation; both check every bound."""
-
-    to_plain: Callable[[Any], Any]
-    from_plain: Callable[[Any], Any]
-
-
 def codec(annotation: Any) -> Codec:
     """Derive the codec of an annotation, once; an unsupported annotation is our own mistake."""
     known = _CODECS.get(annotation)
@@ -128,18 +103,18 @@ def _derived(annotation: Any) -> Codec:
 
 def _codec(annotation: Any, bound: Range | Size | Count | None) -> Codec:
     if annotation is bool:
-        return _exact(bool)
+        return exact_codec(bool)
     if annotation is int:
         assert isinstance(bound, Range), "integers on the wire have a range"
-        return _integer(bound)
+        return integer_codec(bound)
     if annotation is bytes:
         assert isinstance(bound, Size), "bytes on the wire have a size"
-        return _bytes(bound)
+        return bytes_codec(bound)
     if annotation is str:
         assert isinstance(bound, Size), "text on the wire has a size"
-        return _text(bound)
+        return text_codec(bound)
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _enum(annotation)
+        return enum_codec(annotation)
     if dataclasses.is_dataclass(annotation):
         return _structure(annotation)
     origin = typing.get_origin(annotation)
@@ -148,97 +123,6 @@ def _codec(annotation: Any, bound: Range | Size | Count | None) -> Codec:
     if origin in (Union, types.UnionType):
         return _union(typing.get_args(annotation))
     raise AssertionError(f"no wire form for {annotation!r}")
-
-
-Error = type[EncodeError] | type[DecodeError]
-Check = Callable[[Any], Any]
-
-
-def _both(make_check: Callable[[Error], Check]) -> Codec:
-    """Values that are their own plain form: the same check both ways, with its own error."""
-    return Codec(make_check(EncodeError), make_check(DecodeError))
-
-
-def _exact(kind: type) -> Codec:
-    def make_check(error: Error) -> Check:
-        def check(value: Any) -> Any:
-            if type(value) is not kind:
-                raise error(f"{type(value).__name__} where {kind.__name__} belongs")
-            return value
-
-        return check
-
-    return _both(make_check)
-
-
-def _integer(bound: Range) -> Codec:
-    low, high = bound.low, bound.high
-
-    def make_check(error: Error) -> Check:
-        def check(value: Any) -> Any:
-            if type(value) is not int:
-                raise error(f"{type(value).__name__} where an integer belongs")
-            if not low <= value <= high:
-                raise error(f"integer {value} outside {low}..{high}")
-            return value
-
-        return check
-
-    return _both(make_check)
-
-
-def _bytes(bound: Size) -> Codec:
-    low, high = bound.low, bound.high
-
-    def make_check(error: Error) -> Check:
-        def check(value: Any) -> Any:
-            if type(value) is not bytes:
-                raise error(f"{type(value).__name__} where bytes belong")
-            if not low <= len(value) <= high:
-                raise error(f"{len(value)} bytes where {low}..{high} belong")
-            return value
-
-        return check
-
-    return _both(make_check)
-
-
-def _text(bound: Size) -> Codec:
-    low, high = bound.low, bound.high
-
-    def make_check(error: Error) -> Check:
-        def check(value: Any) -> Any:
-            if type(value) is not str:
-                raise error(f"{type(value).__name__} where text belongs")
-            if not is_normal_text(value):
-                raise error("text that is not in normal form C")
-            try:
-                size = len(value) if value.isascii() else len(value.encode())
-            except UnicodeEncodeError as problem:
-                raise error("text with a lone surrogate") from problem
-            if not low <= size <= high:
-                raise error(f"text of {size} bytes where {low}..{high} belong")
-            return value
-
-        return check
-
-    return _both(make_check)
-
-
-def _enum(kind: type[enum.Enum]) -> Codec:
-    members = {member.value: member for member in kind}
-
-    def to_plain(value: Any) -> Any:
-        if type(value) is not kind:
-            raise EncodeError(f"{type(value).__name__} where {kind.__name__} belongs")
-        return value.value
-
-    def from_plain(plain: Any) -> Any:
-        if type(plain) not in (int, str) or plain not in members:
-            raise DecodeError(f"no {kind.__name__} of that value")
-        return members[plain]
-
-    return Codec(to_plain, from_plain)
 
 
 def _tuple(arguments: tuple[Any, ...], bound: Range | Size | Count | None) -> Codec:
@@ -281,21 +165,21 @@ def _structure(kind: Any) -> Codec:
     hints = typing.get_type_hints(kind, include_extras=True)
     names = tuple(field.name for field in dataclasses.fields(kind) if field.init)
     assert names or "WIRE_TAG" in vars(kind), "a wire type has fields, or is told by its tag"
-    codecs = tuple(codec(hints[name]) for name in names)
-    writers = tuple(one.to_plain for one in codecs)
-    readers = tuple(one.from_plain for one in codecs)
-    fetch = attrgetter(*names) if len(names) > 1 else _single_fetch(names)
+    fields = {name: (hints[name], codec(hints[name])) for name in names}
     head = tuple(vars(kind)[mark] for mark in ("WIRE_TAG", "WIRE_VERSION") if mark in vars(kind))
-    title, skip, length = kind.__name__, len(head), len(head) + len(names)
-    build = _builder(kind, names)
+    codecs = {name: one for name, (_, one) in fields.items()}
+    return compile_structure(kind, head, fields, _structure_in_words(kind, head, codecs))
+
+
+def _structure_in_words(kind: Any, head: tuple[Any, ...], fields: dict[str, Codec]) -> Codec:
+    """The codec that says what is wrong; `crypto.compiled` makes the fast one of it."""
+    title, skip, length = kind.__name__, len(head), len(head) + len(fields)
 
     def to_plain(value: Any) -> Any:
         if type(value) is not kind:
             raise EncodeError(f"{type(value).__name__} where {title} belongs")
         try:
-            return head + tuple(
-                [write(one) for write, one in zip(writers, fetch(value), strict=True)]
-            )
+            return (*head, *[one.to_plain(getattr(value, name)) for name, one in fields.items()])
         except EncodeError as problem:
             raise EncodeError(f"{title}: {problem}") from problem
 
@@ -304,41 +188,15 @@ def _structure(kind: Any) -> Codec:
             raise DecodeError(f"not an array of the {length} items of {title}")
         if plain[:skip] != head or bool in map(type, plain[:skip]):
             raise DecodeError(f"{title} starts with {head}, not {plain[:skip]!r}")
+        items = zip(fields.items(), plain[skip:], strict=True)
         try:
-            return build([read(one) for read, one in zip(readers, plain[skip:])])  # noqa: B905
+            return kind(**{name: one.from_plain(item) for (name, one), item in items})
         except DecodeError as problem:
             raise type(problem)(f"{title}: {problem}") from problem
         except ValueError as problem:
             raise DecodeError(f"{title}: {problem}") from problem
 
     return Codec(to_plain, from_plain)
-
-
-def _single_fetch(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """`attrgetter` answers with a bare value for one name, and takes no zero names."""
-    return lambda value: tuple([getattr(value, name) for name in names])
-
-
-def _builder(kind: Any, names: tuple[str, ...]) -> Callable[[list[Any]], Any]:
-    """Return what makes an instance of its field values, in order.
-
-    It does what `kind(**fields)` does at a third of the cost: it fills the slots, which a frozen
-    class guards only against assignment, and runs `__post_init__`.
-    """
-    assert "__slots__" in vars(kind), "a wire type has slots"
-    setters = tuple(vars(kind)[name].__set__ for name in names)
-    post_init = getattr(kind, "__post_init__", None)
-    new = object.__new__
-
-    def build(values: list[Any]) -> Any:
-        instance = new(kind)
-        for put, value in zip(setters, values):  # noqa: B905 - lengths are those of `names`
-            put(instance, value)
-        if post_init is not None:
-            post_init(instance)
-        return instance
-
-    return build
 
 
 def _union(members: tuple[Any, ...]) -> Codec:

@@ -1,4 +1,5 @@
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NewType
 
@@ -17,6 +18,7 @@ from crypto.schema import (
     Name,
     Range,
     Size,
+    codec,
     decode,
     encode,
     from_plain,
@@ -152,6 +154,58 @@ def test_accepted_bytes_reencode_to_themselves(value: Everything, at: int, chang
     except DecodeError:
         return
     assert encode(decoded) == encoded
+
+
+anything = (
+    st.none()
+    | st.booleans()
+    | st.integers(-10, 2**16)
+    | st.binary(max_size=17)
+    | st.sampled_from(["", "a", "blue", "ä", "e\u0301", "\ud800", "toolong"])
+    | st.floats(0, 10)
+    | st.tuples(st.integers(0, 3), st.binary(min_size=16, max_size=16))
+    | st.tuples(short, short)
+)
+
+
+@given(everythings, st.lists(st.tuples(st.integers(0, 13), anything), max_size=2))
+def test_the_generated_code_and_the_words_agree(
+    value: Everything, changes: list[tuple[int, Any]]
+) -> None:
+    plain = list(to_plain(value))  # type: ignore[call-overload]
+    for position, change in changes:
+        plain[position] = change
+    generated = codec(Everything).from_plain
+    in_words = generated.__globals__["explain_from"]
+
+    answers = [outcome(read, tuple(plain)) for read in (generated, in_words)]
+
+    assert answers[0] == answers[1]
+
+
+def outcome(read: Callable[[Any], Any], plain: Any) -> Any:
+    try:
+        return read(plain)
+    except DecodeError as problem:
+        return str(problem)
+
+
+@given(everythings, st.sampled_from(sorted(Everything.__slots__)), anything)
+def test_the_generated_code_and_the_words_agree_on_what_may_be_encoded(
+    value: Everything, name: str, change: Any
+) -> None:
+    object.__setattr__(value, name, change)
+    generated = codec(Everything).to_plain
+    in_words = generated.__globals__["explain_to"]
+
+    answers = []
+    for write in (generated, in_words):
+        try:
+            answers.append(write(value))
+        except EncodeError as problem:
+            answers.append(str(problem))
+
+    assert answers[0] == answers[1]
 
 
 @given(st.binary(max_size=64))
