@@ -80,11 +80,12 @@ class NetworkConfig:
 
     `port` 0 takes any free one. Times are milliseconds, sizes bytes. A link reads `receive_bytes`
     at a time, and `socket_receive_bytes` (0 = the system's choice) may wait in the kernel: a peer
-    far away gets about twice as many per round trip. Per peer at most
-    `requests_max` conversations a lane run in each direction, and as many more wait their turn.
-    `held_bytes_max` is how much of a peer's input the node may keep before that peer is read no
-    further. `sources_max` bounds unauthenticated connections of one address, `strangers_max` those
-    of all addresses that no known peer uses, `handshakes_per_second` how many of these may begin.
+    far away gets about twice as many per round trip. Per peer at most `requests_max` conversations
+    a lane run in each direction, and as many more wait their turn. `held_bytes_max` is how much of
+    a peer's input the node may keep before that peer is read no further. `penalty_ms` is for how
+    long a peer that broke the rules is not talked to. `sources_max` bounds unauthenticated
+    connections of one address, `strangers_max` those of all addresses that no known peer uses,
+    `handshakes_per_second` how many of these may begin.
     """
 
     host: str

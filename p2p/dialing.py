@@ -48,7 +48,8 @@ async def keep_dialed(
             registry.forget_link(link)
         was_steady = link.opened.done() and loop.time() - began >= _STEADY_S
         failures = 0 if was_steady else failures + 1
-        await asyncio.sleep(backoff_s(failures, terms, secrets.randbelow(1001)))
+        penalty_s = peer.barred_until - loop.time()
+        await asyncio.sleep(max(penalty_s, backoff_s(failures, terms, secrets.randbelow(1001))))
 
 
 def backoff_s(failures: int, terms: DialTerms, permille: int) -> float:

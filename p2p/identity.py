@@ -17,13 +17,14 @@ import secrets
 import ssl
 import tempfile
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from typing_extensions import override
 
 from p2p.errors import InvalidIdentity, UnidentifiedPeer
 
@@ -54,6 +55,18 @@ class TlsContexts:
 
     accepting: ssl.SSLContext
     dialing: ssl.SSLContext
+
+
+class UndecodedTls(ssl.SSLObject):
+    """One side of a TLS connection that does not decode the certificate it is shown.
+
+    Event loops ask for the decoded form of every certificate and use it for nothing; a stranger's
+    certificate can make that decoding raise. The bytes are all that is wanted here.
+    """
+
+    @override
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        return super().getpeercert(binary_form=True) if binary_form else {}
 
 
 def make_private_key_pem() -> bytes:
@@ -135,6 +148,7 @@ def peer_pin(certificate_der: bytes) -> bytes:
 
 def _make_context(side: int) -> ssl.SSLContext:
     context = ssl.SSLContext(side)
+    context.sslobject_class = UndecodedTls
     context.check_hostname = False  # Peers are keys, not names.
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)

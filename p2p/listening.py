@@ -87,7 +87,7 @@ async def _receive(
         )
         if link.outbox.transport is not None and not link.opened.done():
             await asyncio.wait([link.lost])  # Turned away: its slot is free when it is gone.
-    except OSError:  # Every failure of TLS is one too.
+    except (OSError, ValueError):  # A failure of TLS is the first, of decoding the second.
         registry.table.refused["handshake"] += 1
     finally:
         discharge(listener.admission, source, is_known=is_known)

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography import x509
+
 from p2p.config import KindRule, NetworkConfig, PeerAddress
 from p2p.frames import Frame, Parser, encode_frame, feed, make_limits
 from p2p.identity import (
@@ -172,12 +174,17 @@ async def read_or_end(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def raw_peer(
-    node: Node, identity: Identity, *, protocol: str = PROTOCOL
+    node: Node,
+    identity: Identity,
+    *,
+    protocol: str = PROTOCOL,
+    certificate: x509.Certificate | None = None,
 ) -> AsyncIterator[RawPeer]:
     """Dial a node with an identity, and nothing else of a node behind it."""
     contexts = make_contexts()
     contexts.dialing.set_alpn_protocols([protocol])
-    certificate = make_certificate(identity, now_s=1_800_000_000, lifetime_s=3600)
+    if certificate is None:
+        certificate = make_certificate(identity, now_s=1_800_000_000, lifetime_s=3600)
     install_certificate(contexts, identity, certificate)
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", node.network.port, ssl=contexts.dialing, server_hostname=""

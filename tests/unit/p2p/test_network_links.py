@@ -1,13 +1,17 @@
 import asyncio
+import datetime
 import socket
 import ssl
 from struct import pack
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from p2p.config import PeerAddress
 from p2p.errors import InvalidPeerAddress
 from p2p.frames import Control, encode_frame
+from p2p.identity import _AUTHORITY_NAME, _authority_key
 from p2p.statistics import PeerState
 from tests.unit.p2p.loopback import (
     ASK,
@@ -153,6 +157,38 @@ async def test_a_peer_that_speaks_another_protocol_is_refused() -> None:
 
         assert farewell[2] == b"other_protocol"
         assert node.refused["other_protocol"] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["8202fffe", "8602fffe", "a4023000", "870401020304", "820561006200"]
+)
+async def test_a_certificate_with_an_odd_name_troubles_nobody(name: str) -> None:
+    identity = new_identity()
+    names = bytes.fromhex(name)
+    subject_alternative_name = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("2.5.29.17"), b"\x30" + bytes([len(names)]) + names
+    )
+    authority = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, _AUTHORITY_NAME)])
+    odd = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority)
+        .public_key(identity.private_key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+        .not_valid_after(datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC))
+        .add_extension(subject_alternative_name, critical=True)
+        .sign(_authority_key(), SHA256())
+    )
+    troubles: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: troubles.append(what))
+    async with running(5) as node:
+        async with raw_peer(node, identity, certificate=odd) as raw:
+            await raw.wait_hung_up()
+        await until(lambda: node.network.statistics().unauthenticated == 0)
+
+        assert sum(node.refused.values()) == 1
+    assert not troubles
 
 
 async def test_garbage_against_the_port_is_counted_and_forgotten() -> None:
