@@ -10,11 +10,12 @@ from crypto.votes import CERTIFICATE_BYTES_MAX, CommitCertificate, Height, View
 
 HEADER_BYTES_MAX: Final = 4 << 10
 TRANSACTION_HASH_BYTES: Final = 32
-PAYLOAD_BYTES_MAX: Final = 512 << 10
-"""16,384 transaction hashes."""
+PAYLOAD_BYTES_MAX: Final = 100_000 * TRANSACTION_HASH_BYTES
+"""As many transactions as the ledger's parameters may ever allow in one block."""
 
 BLOCK_BYTES_MAX: Final = HEADER_BYTES_MAX + PAYLOAD_BYTES_MAX + CERTIFICATE_BYTES_MAX + 256
-BODIES_BYTES_MAX: Final = 16 << 20
+BODIES_BYTES_MAX: Final = 80 << 20
+"""As much as the ledger's parameters may ever allow in one block, encoding included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from consensus.decision import decide, stop_agreeing
 from consensus.effects import Broadcast, Effect, Ignore, Send, SendBlocks, SendProposal
 from consensus.events import TimerKind
 from consensus.fence import collect_proof, note_boot
+from consensus.fetching import stop_fetching
 from consensus.mailbox import votes_of
 from consensus.messages import (
     Blocks,
@@ -26,10 +27,10 @@ from consensus.messages import (
     ViewChange,
     Vote,
 )
-from consensus.peers import note_failure, note_position, note_success, take_answer
+from consensus.peers import note_failure, note_position, note_success, take_answer, take_fetch
 from consensus.soundness import block_fault, commit_fault
 from consensus.state import Fetching, ReplicaState, height_of, is_executed, make_status, may_vote
-from consensus.timers import cancel_timer, set_timer
+from consensus.timers import set_timer
 from consensus.view_change import check_block, signers_of
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId
@@ -42,8 +43,9 @@ def on_heartbeat(state: ReplicaState) -> list[Effect]:
     """Say where we stand; notice that others have been ahead since the last time."""
     height = height_of(state)
     state.heartbeats += 1
+    state.fetches_of_strangers = 0
     for peer in state.peers.values():
-        peer.was_answered = False
+        peer.was_answered, peer.fetches = False, 0
     state.is_behind = state.height_at_heartbeat == height and bool(_ahead(state, 1))
     state.height_at_heartbeat = height
     return [
@@ -74,6 +76,8 @@ def answer_late(state: ReplicaState, sender: ReplicaId) -> list[Effect]:
 
 def on_fetch(state: ReplicaState, sender: ReplicaId, fetch: Fetch) -> list[Effect]:
     """Serve decided blocks, or say that we cannot."""
+    if not take_fetch(state, sender):
+        return [Ignore(sender=sender, kind="Fetch", reason="asks too often")]
     if GENESIS_HEIGHT < fetch.from_height <= state.tip.height:
         return [SendBlocks(to=sender, from_height=fetch.from_height, count=fetch.count)]
     return [Send(to=sender, message=Blocks(blocks=()))]
@@ -82,6 +86,8 @@ def on_fetch(state: ReplicaState, sender: ReplicaId, fetch: Fetch) -> list[Effec
 def on_fetch_proposal(state: ReplicaState, sender: ReplicaId, fetch: FetchProposal) -> list[Effect]:
     """Serve the block that we promised to have; a decided one with its certificate."""
     if fetch.height == height_of(state):
+        if not take_fetch(state, sender):
+            return [Ignore(sender=sender, kind="FetchProposal", reason="asks too often")]
         return [SendProposal(to=sender, height=fetch.height, digest=fetch.digest)]
     return on_fetch(state, sender, Fetch(from_height=fetch.height, count=1))
 
@@ -95,7 +101,7 @@ def on_blocks(state: ReplicaState, sender: ReplicaId, message: Blocks) -> list[E
     if asked is not None and asked.peer == sender:
         if useful:
             note_success(state, sender)
-            effects += _stop_fetching(state)
+            effects += stop_fetching(state)
         else:  # The timer goes on: a peer that only pretends to be ahead sets the pace of nothing.
             note_failure(state, sender)
             state.fetching = replace(asked, peer=None)
@@ -115,14 +121,12 @@ def on_proposal(state: ReplicaState, sender: ReplicaId, message: Proposal) -> li
     fault = block_fault(state, block)
     if fault is not None:
         return [Ignore(sender=sender, kind="Proposal", reason=fault)]
-    effects = _stop_fetching(state)
+    effects = stop_fetching(state)
     certificate = instance.certificate
-    if certificate is not None:
-        if not is_executed(state) or certificate.digest != block.digest:
-            return [*effects, Ignore(sender=sender, kind="Proposal", reason="no longer needed")]
+    if certificate is not None and (message.bodies or not block.payload):
         return [*effects, *decide(state, block, certificate, message.bodies)]
     instance.blocks[block.digest] = block
-    return [*effects, *(check_block(state, bodies=message.bodies) or [])]
+    return [*effects, *(check_block(state, block, bodies=message.bodies or None) or [])]
 
 
 def on_fetch_timer(state: ReplicaState) -> list[Effect]:
@@ -140,7 +144,7 @@ def fetch_if_missing(state: ReplicaState) -> list[Effect] | None:
     """Ask for what this replica cannot go on without; one question at a time."""
     wanted = _wanted(state)
     if wanted is None:
-        return _stop_fetching(state) if state.fetching is not None else None
+        return stop_fetching(state) if state.fetching is not None else None
     digest, candidates = wanted
     height, asked = height_of(state), state.fetching
     if asked is not None and (asked.height, asked.digest) == (height, digest):
@@ -187,11 +191,6 @@ def _least_failing(state: ReplicaState, candidates: list[ReplicaId]) -> ReplicaI
 
     others = [replica for replica in candidates if replica != state.config.replica]
     return min(others, key=failures, default=None)
-
-
-def _stop_fetching(state: ReplicaState) -> list[Effect]:
-    state.fetching = None
-    return cancel_timer(state, TimerKind.FETCH)
 
 
 def _answer(state: ReplicaState, sender: ReplicaId, status: Status) -> list[Effect]:

@@ -11,13 +11,14 @@ from consensus.blocks import Block
 from consensus.effects import Decide, Effect, Ignore
 from consensus.events import BlockExecuted, TimerKind
 from consensus.fence import lift_if_passed
+from consensus.fetching import pause_fetching, stop_fetching
 from consensus.mailbox import Mailbox, views_of, votes_at
 from consensus.membership import follow
 from consensus.messages import Commit
 from consensus.peers import forget_leavers
 from consensus.soundness import block_fault, commit_fault
-from consensus.state import Fetching, Instance, ReplicaState, Tip, height_of, is_executed
-from consensus.timers import cancel_timer, set_timer
+from consensus.state import Instance, ReplicaState, Tip, height_of, is_executed
+from consensus.timers import cancel_timer
 from crypto.validators import ReplicaId
 from crypto.votes import CommitCertificate, View
 
@@ -48,9 +49,8 @@ def decide_fetched(state: ReplicaState) -> list[Effect] | None:
     fault = commit_fault(state, first.certificate) or block_fault(state, first.block)
     if fault is not None:
         state.fetched = ()
-        state.fetching = Fetching(peer=None, height=height_of(state), digest=None)
-        pause = set_timer(state, TimerKind.FETCH, state.config.fetch_ms)
-        return [Ignore(sender=None, kind="Blocks", reason=fault), pause]
+        ignored = Ignore(sender=None, kind="Blocks", reason=fault)
+        return [ignored, *pause_fetching(state, None)]
     state.fetched = tuple(rest)
     return decide(state, first.block, first.certificate, first.bodies)
 
@@ -60,7 +60,7 @@ def decide(
 ) -> list[Effect]:
     """Make `block` the tip and hand it to the shell; the next height waits for its execution."""
     assert state.next_members is not None, "execute before deciding the next"
-    stop = [*stop_agreeing(state), *cancel_timer(state, TimerKind.FETCH)]
+    stop = [*stop_agreeing(state), *stop_fetching(state)]
     state.tip = Tip(
         height=block.height,
         digest=block.digest,
@@ -71,7 +71,6 @@ def decide(
     state.members, state.next_members = state.next_members, None
     state.instance = Instance(mailbox=state.next_mailbox)
     state.next_mailbox = Mailbox()
-    state.fetching = None
     state.is_behind = False
     return [*stop, Decide(block=block, certificate=certificate, bodies=bodies)]
 

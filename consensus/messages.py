@@ -8,7 +8,7 @@
     5    NewView        a quorum of view-changes + pre-prepare
     6    Status         certificate + 24 for each member
     7    Fetch          32
-    8    Blocks         24 MiB
+    8    Blocks         88 MiB: one block of the largest size, or many small ones
     9    FetchProposal  64
     10   Proposal       block + bodies
 
@@ -193,7 +193,7 @@ class Blocks:
     """Decided blocks of consecutive heights; none says "I cannot help"."""
 
     WIRE_TAG: ClassVar[int] = 8
-    WIRE_BYTES_MAX: ClassVar[int] = 24 << 20
+    WIRE_BYTES_MAX: ClassVar[int] = 88 << 20
 
     blocks: Annotated[tuple[CertifiedBlock, ...], Count(0, FETCH_COUNT_MAX)]
 
@@ -220,7 +220,7 @@ class FetchProposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """An undecided block with its bodies."""
+    """An undecided block with its bodies, or without: the signers of its certificate have them."""
 
     WIRE_TAG: ClassVar[int] = 10
     WIRE_BYTES_MAX: ClassVar[int] = BLOCK_BYTES_MAX + BODIES_BYTES_MAX + 64

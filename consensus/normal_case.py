@@ -6,6 +6,7 @@ allows it (`consensus.core.advance`), so the order in which messages arrive does
 
 from consensus.effects import Broadcast, Effect, Ignore, Persist
 from consensus.events import ProposalChecked
+from consensus.fetching import pause_fetching
 from consensus.mailbox import discard, views_of, votes_at
 from consensus.messages import NewView, Prepare, PrePrepare
 from consensus.records import PreparedRecord, ProposalRecord, Record
@@ -41,9 +42,10 @@ def accept_pre_prepare(state: ReplicaState) -> list[Effect] | None:
 
 def check_proposal(state: ReplicaState) -> list[Effect] | None:
     """Have the accepted proposal validated; nothing is signed for it before that."""
-    if state.instance.proposal is None or not may_vote(state):
+    proposal = state.instance.proposal
+    if proposal is None or not may_vote(state):
         return None
-    return check_block(state, bodies=None)
+    return check_block(state, proposal.block)
 
 
 def on_proposal_checked(state: ReplicaState, event: ProposalChecked) -> list[Effect]:
@@ -61,6 +63,10 @@ def on_proposal_checked(state: ReplicaState, event: ProposalChecked) -> list[Eff
     instance.checking.pop(event.digest)
     primary = primary_at(state, instance.view)
     refused = Ignore(sender=primary, kind="PrePrepare", reason=f"refused: {event.refusal}")
+    certificate = instance.certificate
+    if certificate is not None and certificate.digest == event.digest:
+        # Decided and refused: whoever decided it has bodies to execute, and that will tell.
+        return [refused, *pause_fetching(state, event.digest)]
     if not may_vote(state):
         return [refused]
     return [refused, *leave_view(state, View(instance.view + 1))]

@@ -1,10 +1,14 @@
 """What is known about the other members: claims, never facts, and no more than a few words each."""
 
+from typing import Final
+
 from consensus.state import Peer, ReplicaState
 from crypto.validators import ReplicaId
 from crypto.votes import Height, View
 
-FAILURES_MAX = 1 << 20
+FAILURES_MAX: Final = 1 << 20
+FETCHES_MAX: Final = 16
+"""Fetches of one member, or of all strangers together, that are served between two heartbeats."""
 
 
 def is_member(state: ReplicaState, replica: ReplicaId) -> bool:
@@ -42,6 +46,16 @@ def take_answer(state: ReplicaState, replica: ReplicaId) -> bool:
         return False
     peer.was_answered = True
     return True
+
+
+def take_fetch(state: ReplicaState, replica: ReplicaId) -> bool:
+    """Whether a fetch is served now: anybody may catch up, nobody may keep us busy."""
+    peer = peer_of(state, replica)
+    if peer is None:
+        state.fetches_of_strangers += 1
+        return state.fetches_of_strangers <= FETCHES_MAX
+    peer.fetches += 1
+    return peer.fetches <= FETCHES_MAX
 
 
 def note_failure(state: ReplicaState, replica: ReplicaId) -> None:

@@ -102,7 +102,8 @@ class Peer:
     """What is remembered of one other member.
 
     `height` and `view` are the highest position heard of it, as a claim. `failures` counts
-    fetches it did not answer. `was_answered`: it had its answer since our last heartbeat.
+    fetches it did not answer. Since our last heartbeat it has sent `fetches`, and `was_answered`
+    says that it had what it lacks.
     `knows_boot`: it has listed our present boot id; `doubts` counts in how many statuses in a row
     it has listed another one since.
     """
@@ -111,6 +112,7 @@ class Peer:
     view: View = FIRST_VIEW
     boot_id: bytes = b""
     failures: int = 0
+    fetches: int = 0
     was_answered: bool = False
     knows_boot: bool = False
     doubts: int = 0
@@ -161,6 +163,7 @@ class ReplicaState:
     fetching: Fetching | None = None
     fetched: tuple[CertifiedBlock, ...] = ()  # Decided blocks above the instance's height.
     heartbeats: int = 0  # Since the start.
+    fetches_of_strangers: int = 0  # Since the last heartbeat.
     height_at_heartbeat: Height = GENESIS_HEIGHT
     is_behind: bool = False  # Others were ahead for a whole heartbeat.
     timers: dict[TimerKind, int] = field(default_factory=dict)  # Serial of each that runs.

@@ -8,6 +8,7 @@ propose it again, and every backup recomputes the choice instead of believing it
 
 from typing import Final
 
+from consensus.blocks import Block
 from consensus.effects import Broadcast, CheckProposal, Effect, Ignore, Persist
 from consensus.events import TimerKind
 from consensus.mailbox import discard, views_of, votes_at
@@ -113,24 +114,32 @@ def lead_if_chosen(state: ReplicaState) -> list[Effect] | None:
         return None  # It is being fetched from those who promised to serve it.
     if block.digest in instance.valid:
         return propose(state, block)
-    return check_block(state, bodies=None)
+    return check_block(state, block)
 
 
-def check_block(state: ReplicaState, *, bodies: bytes | None) -> list[Effect] | None:
-    """Have the shell check the block that the present view is about, once."""
+def check_block(
+    state: ReplicaState, block: Block, *, bodies: bytes | None = None
+) -> list[Effect] | None:
+    """Have the shell check a block of this height, once; one made for this view, for its time too.
+
+    A block with a certificate is not fresh, and its signers have its bodies.
+    """
     instance = state.instance
-    chosen, proposal = instance.chosen, instance.proposal
-    digest = proposal.digest if proposal is not None else chosen.digest if chosen else None
-    if digest is None or digest in instance.checking or digest in instance.valid:
+    if block.digest in instance.checking or block.digest in instance.valid:
         return None
-    instance.checking[digest] = None
+    instance.checking[block.digest] = None
+    holders: tuple[ReplicaId, ...] = (primary_at(state, instance.view),)
+    if instance.certificate is not None:
+        holders = tuple(signer for signer, _ in instance.certificate.signatures)
+    elif instance.chosen is not None:
+        holders = signers_of(instance.chosen)
     return [
         CheckProposal(
             height=height_of(state),
             view=instance.view,
-            block=instance.blocks[digest],
-            is_fresh=chosen is None,
-            holders=_holders(state, chosen),
+            block=block,
+            is_fresh=instance.certificate is None and instance.chosen is None,
+            holders=holders,
             bodies=bodies,
         )
     ]
@@ -140,12 +149,6 @@ def signers_of(certificate: PreparedCertificate) -> tuple[ReplicaId, ...]:
     """Return who has promised to serve the certified block, ascending."""
     backups = (signer for signer, _ in certificate.signatures)
     return tuple(sorted((certificate.primary, *backups)))
-
-
-def _holders(state: ReplicaState, chosen: PreparedCertificate | None) -> tuple[ReplicaId, ...]:
-    if chosen is not None:
-        return signers_of(chosen)
-    return (primary_at(state, state.instance.view),)
 
 
 def _enter(state: ReplicaState, view: View) -> list[Effect]:

@@ -226,8 +226,8 @@ def is_verified(host: Host, message: Message) -> bool:
         case NewView():
             return application.is_consistent(message.pre_prepare.block)
         case Proposal():
-            return application.is_consistent(message.block) and application.take_bodies(
-                message.block, message.bodies
+            return application.is_consistent(message.block) and (
+                not message.bodies or application.take_bodies(message.block, message.bodies)
             )
         case Blocks():
             return all(
@@ -409,8 +409,9 @@ def _send_blocks(host: Host, effect: SendBlocks) -> None:
 
 def _send_proposal(host: Host, effect: SendProposal) -> None:
     block = host.disk.proposals.get(effect.digest)
-    if block is not None:
-        proposal = Proposal(block=block, bodies=host.application.bodies(block))
+    if block is not None:  # Both ways are allowed; which one only changes who brings the bodies.
+        bodies = host.application.bodies(block) if host.replica % 2 else b""
+        proposal = Proposal(block=block, bodies=bodies)
         host.world.send(host.replica, effect.to, proposal)
 
 

@@ -1,6 +1,6 @@
 """Being behind and helping others: rules 10 and 11."""
 
-from consensus.effects import Broadcast, Decide, Send, SendBlocks, SendProposal
+from consensus.effects import Broadcast, CheckProposal, Decide, Send, SendBlocks, SendProposal
 from consensus.events import TimerKind
 from consensus.messages import (
     Blocks,
@@ -14,6 +14,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
+from consensus.peers import FETCHES_MAX
 from crypto.validators import ReplicaId
 from crypto.votes import Height
 from tests.unit.consensus.replicas import (
@@ -38,6 +39,7 @@ from tests.unit.consensus.replicas import (
     prepare,
     propose_to,
     reasons,
+    refuse,
     replica,
     sent,
     status,
@@ -170,6 +172,50 @@ def test_a_proof_for_a_block_that_we_lack_makes_us_fetch_it_from_its_signers() -
     assert of(asked, Send) == [Send(to=ReplicaId(0), message=question)]
     (decision,) = of(effects, Decide)
     assert (decision.block, decision.bodies) == (BLOCK, b"bodies")
+
+
+def test_a_decided_block_that_comes_without_bodies_is_completed_by_the_shell_first() -> None:
+    state = replica(me=3)
+    hand_all(state, commit(0, BLOCK), commit(1, BLOCK), commit(2, BLOCK))
+
+    fetched = hand(state, 0, Proposal(block=BLOCK, bodies=b""))
+    effects = accept(state, BLOCK)
+
+    (check,) = of(fetched, CheckProposal)
+    assert (check.is_fresh, check.holders, check.bodies) == (False, (0, 1, 2), None)
+    assert decided(effects) == [BLOCK]
+    assert sent(effects, Prepare) == []
+
+
+def test_a_decided_block_that_we_would_refuse_is_fetched_again_and_not_too_fast() -> None:
+    """Rule 7: whoever decided it has what to execute; executing it will tell who is wrong."""
+    state = replica(me=3)
+    hand(state, 0, pre_prepare(0, BLOCK))
+    hand_all(state, commit(0, BLOCK), commit(1, BLOCK), commit(2, BLOCK))
+
+    refused = refuse(state, BLOCK)
+    again = expire(state, TimerKind.FETCH)
+
+    assert reasons(refused) == ["refused: block.state_root"]
+    assert sent(refused, FetchProposal) == []
+    assert len(sent(again, FetchProposal)) == 1
+
+
+def test_a_peer_that_asks_too_often_is_served_up_to_a_bound() -> None:
+    """B1: every answer is work; strangers share one allowance."""
+    state = replica(me=1)
+    decide_next(state, "one")
+
+    served = [
+        len(of(hand(state, sender, Fetch(from_height=Height(1), count=64)), SendBlocks))
+        for sender in (*[3] * 100, *range(50, 150))
+    ]
+    expire(state, TimerKind.STATUS)
+    later = hand(state, 3, Fetch(from_height=Height(1), count=64))
+
+    assert sum(served[:100]) == FETCHES_MAX
+    assert sum(served[100:]) == FETCHES_MAX
+    assert len(of(later, SendBlocks)) == 1
 
 
 def test_a_signer_that_has_moved_on_answers_with_the_decided_block() -> None:

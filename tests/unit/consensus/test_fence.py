@@ -148,7 +148,7 @@ def test_behind_the_fence_decisions_are_followed() -> None:
     hand_all(state, commit(0, BLOCK), commit(2, BLOCK), commit(3, BLOCK))
     assert state.instance.certificate == committed(BLOCK, signers=(0, 2, 3))
 
-    effects = hand(state, 0, Proposal(block=BLOCK, bodies=b""))
+    effects = hand(state, 0, Proposal(block=BLOCK, bodies=b"bodies"))
 
     assert decided(effects) == [BLOCK]
 
