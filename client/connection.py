@@ -40,6 +40,7 @@ class Client:
     node: Node
     trust: Trust
     node_index: ReplicaId
+    founding: GenesisDocument
     wallet: Wallet
     keys: Keys | None
     height: int = 0
@@ -76,7 +77,14 @@ async def open_client(
     async with AsyncExitStack() as stack:
         candidates = [urls] if isinstance(urls, str) else list(urls)
         node, node_index = await _first_reachable(stack, candidates, trust, patience)
-        client = Client(node=node, trust=trust, node_index=node_index, wallet=wallet, keys=keys)
+        client = Client(
+            node=node,
+            trust=trust,
+            node_index=node_index,
+            founding=document,
+            wallet=wallet,
+            keys=keys,
+        )
         if keys is not None:
             await open_session(node, trust, keys, node_index=node_index)
         yield client
@@ -124,7 +132,14 @@ async def ask_view(
 ) -> tuple[T, ProvenView]:
     """The same, with the view it was answered from."""
     least = max(client.height, at_least_height)
-    return await prove(client.node, client.trust, question, keys, at_least_height=least)
+    return await prove(
+        client.node,
+        client.trust,
+        question,
+        keys,
+        at_least_height=least,
+        is_following=client.keys is not None,
+    )
 
 
 async def entries(client: Client, keys: Iterable[bytes]) -> ProvenView:

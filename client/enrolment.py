@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final
 
 from client.connection import Client, act, ask
 from client.directories import directory_reader, find_accounts, make_directory_notes
-from client.errors import EnrolmentInvalid, NotFound
+from client.errors import EnrolmentInvalid, LocalError, NotFound
 from client.proving import now_ms
 from client.transactions import Outcome
 from client.wallet import Keys, keep_directory, make_keys
@@ -75,18 +75,12 @@ async def make_enrolment(
     """Make keys under `label` and return what the hospital has to register.
 
     A patient's directory goes to the patient, the hospital's key agent and `writers`, each key
-    proven. Raises `NotFound` for an unknown hospital or writer, `LabelTaken`.
+    proven; a device that acts for nobody yet has the agent's key from the founding document.
+    Raises `NotFound` for an unknown hospital or writer, `LabelTaken`.
     """
-    organisation = await ask(
-        client, lambda view: get_organisation(view, org), (organisation_key(org),)
-    )
-    if organisation is None:
-        raise NotFound(f"no organisation {org} exists on this chain", code="organisation.unknown")
-    is_patient = role is Role.PATIENT
-    readers = [organisation.agent, *writers] if is_patient else []
-    others = [directory_reader(one) for one in await find_accounts(client, readers)]
+    others = await _readers(client, org, writers) if role is Role.PATIENT else []
     keys = make_keys(client.wallet, label, created_ms=now_ms(), seal_scheme=seal_scheme)
-    directory = make_directory(keys.account, categories) if is_patient else None
+    directory = make_directory(keys.account, categories) if role is Role.PATIENT else None
     notes: tuple[DirectoryNote, ...] = ()
     sidecars: tuple[Sidecar, ...] = ()
     if directory is not None:
@@ -187,6 +181,34 @@ def _make_register(
         categories=tuple(sorted(ids)),
         in_custody=in_custody,
         notes=notes,
+    )
+
+
+async def _readers(client: Client, org: OrgId, writers: Sequence[AccountId]) -> list[Recipient]:
+    """Return who else reads a new patient's directory: the hospital's key agent, and writers."""
+    organisation = await ask(
+        client, lambda view: get_organisation(view, org), (organisation_key(org),)
+    )
+    if organisation is None:
+        raise NotFound(f"no organisation {org} exists on this chain", code="organisation.unknown")
+    if client.keys is not None:
+        accounts = await find_accounts(client, (organisation.agent, *writers))
+        return [directory_reader(one) for one in accounts]
+    founders = (one.body.agent for one in client.founding.statements if one.body.org == org)
+    for founder in founders:
+        if account_id(founder.sign_key) == organisation.agent and not writers:
+            return [
+                Recipient(
+                    account=organisation.agent,
+                    key_id=seal_key_id(founder.seal_key),
+                    seal_key=founder.seal_key,
+                    reason="directory",
+                )
+            ]
+    raise LocalError(
+        f"the keys of {org}'s agent or of writers can be proven to somebody with an account only: "
+        "enrol at the hospital's desk, with --as",
+        code="client.no_actor",
     )
 
 

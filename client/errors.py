@@ -5,8 +5,6 @@ Four ends are kept apart, because they ask for different steps: the rules or the
 answer does not hold (`Untrusted`), something here is missing or damaged (`LocalError`).
 """
 
-from collections.abc import Sequence
-
 from crypto.hashing import Digest
 
 
@@ -24,8 +22,8 @@ class ClientError(Exception):
 class Refused(ClientError):
     """The ledger's rules or the node said no; `code` is theirs.
 
-    `definite` says that the same request can never succeed. `fields` are those of the receipt's
-    event, by name, if a block holds the refusal.
+    `definite` says that the same request can never succeed; `retry_after_s` is when the node wants
+    to be asked again, 0 if it does not say. `tx_id` is that of a refused transaction.
     """
 
     code = "refused"
@@ -38,17 +36,13 @@ class Refused(ClientError):
         definite: bool = True,
         status: int = 0,
         tx_id: Digest | None = None,
-        fields: Sequence[tuple[str, bytes | str | int]] = (),
+        retry_after_s: float = 0,
     ) -> None:
         super().__init__(text or code, code=code)
         self.definite = definite
         self.status = status
         self.tx_id = tx_id
-        self.fields = tuple(fields)
-
-    def values(self, name: str) -> list[bytes | str | int]:
-        """Return what the receipt says under `name`."""
-        return [value for one, value in self.fields if one == name]
+        self.retry_after_s = retry_after_s
 
 
 class NotReachable(ClientError):

@@ -216,6 +216,7 @@ async def _repeated(node: Node, path: str, attempt: Callable[[], Awaitable[bytes
                 continue
             if refusal.status not in _RETRIED_STATUS or number >= node.patience.attempts:
                 raise
+            await asyncio.sleep(min(refusal.retry_after_s, node.patience.pause_s_max))
         except _BROKEN as problem:
             if number >= node.patience.attempts:
                 raise NotReachable(
@@ -235,6 +236,7 @@ async def _answer(response: aiohttp.ClientResponse, path: str, bytes_max: int) -
     body = await _bounded(response, bytes_max if is_good else JSON_BYTES_MAX, path)
     if is_good:
         return body
+    after = response.headers.get("Retry-After", "")
     code, text, definite = f"http.{response.status}", body[:200].decode(errors="replace"), False
     try:
         problem = json.loads(body)
@@ -244,7 +246,13 @@ async def _answer(response: aiohttp.ClientResponse, path: str, bytes_max: int) -
             definite = problem.get("definite") is True
     except ValueError:
         pass  # Something in between answered, not a node: its status has to do.
-    raise Refused(code, text, definite=definite, status=response.status)
+    raise Refused(
+        code,
+        text,
+        definite=definite,
+        status=response.status,
+        retry_after_s=int(after) if after.isascii() and after.isdecimal() else 0,
+    )
 
 
 async def _bounded(response: aiohttp.ClientResponse, bytes_max: int, path: str) -> bytes:

@@ -48,10 +48,12 @@ async def prove(
     keys: Iterable[bytes] = (),
     *,
     at_least_height: int = 0,
+    is_following: bool = True,
 ) -> tuple[T, ProvenView]:
     """Return the question's answer over proven state, and the view it was answered from.
 
-    `keys` are entries known to be needed: each spares a round. Raises `Untrusted` for an answer
+    `keys` are entries known to be needed: each spares a round; so does following where entries
+    lead, which needs a session. Raises `Untrusted` for an answer
     that does not hold, `AnswerRejected` if the question needs more than one witness can prove.
     """
     wanted = dict.fromkeys(keys)
@@ -59,7 +61,7 @@ async def prove(
     for _ in range(ROUNDS_MAX):
         if wanted:
             view = await fetch_entries(node, trust, tuple(wanted), at_least_height=at_least_height)
-        led_to = [key for key in follow(view) if key not in wanted]
+        led_to = [key for key in follow(view) if key not in wanted] if is_following else []
         if led_to and len(wanted) + len(led_to) <= WITNESS_KEYS_MAX:
             wanted.update(dict.fromkeys(led_to))
             continue

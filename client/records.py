@@ -57,6 +57,7 @@ ATTEMPTS: Final = 3
 """How often a put is made anew because its recipients changed under way."""
 
 STALE: Final = "recipients.stale"
+NOT_ENTITLED: Final = "state.not_entitled"
 OCTETS: Final = "application/octet-stream"
 
 _TYPES: Final = {".dcm": "application/dicom", ".ndjson": "application/fhir+ndjson"}
@@ -324,6 +325,15 @@ async def _find_openable(
     except NotFound:
         tip = await _tip_height(client)
         found = await find_version(client, record_id, version_id, at_least_height=tip)
+    except Refused as refusal:
+        if refusal.code != NOT_ENTITLED:
+            raise
+        raise Refused(
+            "access.denied",
+            f"no right lets {client.actor.label} know of record {record_id.hex()}; "
+            "ask the patient for one",
+            status=refusal.status,
+        ) from refusal
     openable = find_envelope(client, found)
     if openable is None:
         tip = await _tip_height(client)
