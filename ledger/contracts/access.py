@@ -105,7 +105,8 @@ def _give(context: Context, patient: Account, terms: Terms, *, request_id: Diges
     limit = min(context.parameters.grants_per_patient_max, GRANTS_MAX)
     if len(kept) >= limit:
         raise _full(limit)
-    _put_grants(context, patient.account_id, [*kept, grant])
+    if _put_grants(context, patient.account_id, [*kept, grant]) > ENTRY_BYTES_MAX:
+        raise _full(len(kept))
     return grant
 
 
@@ -127,12 +128,12 @@ def _set_aside(context: Context, grant: Grant, ending: Ending, ended_ms: int) ->
     put_ended_grant(context.state, ended)
 
 
-def _put_grants(context: Context, pseudonym: AccountId, grants: list[Grant]) -> None:
+def _put_grants(context: Context, pseudonym: AccountId, grants: list[Grant]) -> int:
+    """Write a pseudonym's grants and return the bytes they take."""
     ordered = tuple(sorted(grants, key=lambda grant: grant.grant_id))
     encoded = encode(GrantsInForce(grants=ordered))
-    if len(encoded) > ENTRY_BYTES_MAX:
-        raise _full(len(grants) - 1)
     context.state.put(grants_key(pseudonym), encoded)
+    return len(encoded)
 
 
 def _full(limit: int) -> Refused:

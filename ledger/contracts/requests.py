@@ -139,7 +139,8 @@ def _add_request(context: Context, request: Request) -> None:
             f"{len(made)} requests of yours wait for answers",
             (("requests", len(made)),),
         )
-    _put_requests(context, request.pseudonym, [*waiting, request])
+    if _put_requests(context, request.pseudonym, [*waiting, request]) > ENTRY_BYTES_MAX:
+        raise Refused("access.requests_full", "the patient has too many requests to answer")
     pointer = RequestMade(
         request_id=request.request_id,
         pseudonym=request.pseudonym,
@@ -152,12 +153,12 @@ def _unlapsed(context: Context, requests: tuple[Request, ...]) -> list[Request]:
     return [one for one in requests if context.time_ms < one.expires_ms]
 
 
-def _put_requests(context: Context, pseudonym: AccountId, requests: list[Request]) -> None:
+def _put_requests(context: Context, pseudonym: AccountId, requests: list[Request]) -> int:
+    """Write what a pseudonym has to answer and return the bytes it takes."""
     ordered = tuple(sorted(requests, key=lambda request: request.request_id))
     encoded = encode(PendingRequests(requests=ordered))
-    if len(encoded) > ENTRY_BYTES_MAX:
-        raise Refused("access.requests_full", "the patient has too many requests to answer")
     context.state.put(requests_key(pseudonym), encoded)
+    return len(encoded)
 
 
 def _put_requests_made(context: Context, requester: AccountId, made: list[RequestMade]) -> None:
