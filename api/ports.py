@@ -4,7 +4,7 @@
 here knows consensus, sockets between nodes or files.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -147,8 +147,11 @@ class BlobPort(Protocol):
     ) -> StorageReceipts:
         """Store verified bytes here and at f other hospitals; raise a named error otherwise."""
 
-    def open_blob(self, cid: bytes, *, start: int) -> AsyncIterator[bytes]:
+    def open_blob(self, cid: bytes, *, start: int) -> AsyncGenerator[bytes]:
         """Stream verified bytes from `start`, fetching from a replica if this node has none."""
+
+    def sidecar_places(self, digest: Digest) -> tuple[bytes, ...]:
+        """Return the state keys whose entries brought the sidecar; it lives while one names it."""
 
     async def sidecar(self, digest: Digest) -> bytes | None:
         """Return a live sidecar's content, asking peers when it is not here."""

@@ -1,6 +1,6 @@
 """What the HTTP side asks of a running node (`api.ports`), answered by the rooms behind it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from api.ports import (
@@ -158,8 +158,12 @@ class BlobReads:
     ) -> StorageReceipts:
         return await blob_exchange.put_blob(self.blobs, Cid(cid), size_bytes, chunks)
 
-    def open_blob(self, cid: bytes, *, start: int) -> AsyncIterator[bytes]:
+    def open_blob(self, cid: bytes, *, start: int) -> AsyncGenerator[bytes]:
         return stream_blob(self.blobs, Cid(cid), start=start)
+
+    def sidecar_places(self, digest: Digest) -> tuple[bytes, ...]:
+        places = stored_blocks.sidecar_places(self.sidecars.chain.stored, digest)
+        return tuple(key for _, key in places)
 
     async def sidecar(self, digest: Digest) -> bytes | None:
         return await sidecar_exchange.find_live_sidecar(self.sidecars, digest)
