@@ -6,7 +6,6 @@ first digits of its id, and who holds a directory can put names in their place.
 
 from typing import assert_never
 
-from crypto.hashing import Digest
 from crypto.record_ids import AccountId, RecordId
 from ledger.access_payloads import (
     AccessLevel,
@@ -80,10 +79,6 @@ def terms_words(view: StateView, terms: Terms) -> str:
 
 def record_words(record_id: RecordId) -> str:
     return f"record {short_id(record_id)}"
-
-
-def transaction_words(tx_id: Digest) -> str:
-    return f"transaction {short_id(tx_id)}"
 
 
 def counted(count: int, one: str, many: str) -> str:

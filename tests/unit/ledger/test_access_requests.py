@@ -358,3 +358,19 @@ def test_a_list_of_records_is_narrowed_to_some_of_them(world: Hospitals) -> None
     ]
 
     assert codes == ["access.wider_than_asked"] * 3 + ["ok"]
+
+
+def test_requests_with_long_lists_fill_the_entry_before_the_number_does(
+    world: Hospitals,
+) -> None:
+    records = tuple(sorted(world.put() for _ in range(256)))
+    codes = []
+    for number in range(4):
+        label = f"south doctor {number}"
+        world.chain.register(label, Role.DOCTOR, SOUTH)
+        for _ in range(4):
+            wanted = world.terms(label, RecordList(records=records), until_ms=2**63)
+            codes.append(world.request(label, wanted, expires_in_ms=DAY_MS).code)
+
+    assert codes[-1] == "access.requests_full"
+    assert len(waiting(world)) == codes.index("access.requests_full")

@@ -3,7 +3,13 @@
 import pytest
 
 from crypto.record_ids import AccountId, RecordId
-from ledger.access_payloads import AccessLevel, Categories, RoleAt, WholeOrganisation
+from ledger.access_payloads import (
+    AccessLevel,
+    Categories,
+    RecordList,
+    RoleAt,
+    WholeOrganisation,
+)
 from ledger.accounts import Role
 from ledger.decision import Action
 from ledger.explain import Explanation, Keeper, KeyState, explain
@@ -262,3 +268,33 @@ def test_an_unlimited_right_lasts_until_it_is_revoked(
 
     assert "may read and write all records" in found.sentences[0]
     assert found.sentences[0].endswith("until it is revoked.")
+
+
+@pytest.mark.parametrize(
+    ("grantee", "words"),
+    [
+        (WholeOrganisation(org=SOUTH), "everybody who works at south may read 2 categories"),
+        (RoleAt(org=SOUTH, role=Role.DOCTOR), "every doctor of south may read 2 categories"),
+    ],
+)
+def test_grantees_and_scopes_have_words(
+    world: Hospitals, record_id: RecordId, grantee: WholeOrganisation | RoleAt, words: str
+) -> None:
+    world.grant(world.terms(grantee, Categories(categories=CATEGORIES[:2])))
+
+    assert words in ask(world, SOUTH_DOCTOR, record_id).sentences[0]
+
+
+def test_a_list_of_records_has_words(world: Hospitals, record_id: RecordId) -> None:
+    world.grant(world.terms(SOUTH_DOCTOR, RecordList(records=(record_id,))))
+
+    assert "may read 1 record for TREAT" in ask(world, SOUTH_DOCTOR, record_id).sentences[0]
+
+
+def test_an_ended_grant_that_never_meant_this_is_not_named(
+    world: Hospitals, record_id: RecordId
+) -> None:
+    elsewhere = Categories(categories=CATEGORIES[1:])
+    world.revoke(world.grant(world.terms(SOUTH_DOCTOR, elsewhere)))
+
+    assert ask(world, SOUTH_DOCTOR, record_id).because == ()
