@@ -4,8 +4,9 @@ A transaction that the rules refuse leaves nothing but its receipt. Who executes
 checked the block (`ledger.validation`): here a sender exists and every form is right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from crypto.hashing import ChainId
 from ledger.accounts import Status, get_account, get_organisation
@@ -17,7 +18,10 @@ from ledger.receipts import ACCEPTED_CODE, EVENT_FIELDS_MAX, Event, Receipt
 from ledger.state import Overlay, StateView, Writes
 from ledger.transactions import Transaction
 
-REFUSED_EVENT = "transaction.refused"
+REFUSED_EVENT: Final = "transaction.refused"
+
+SLICE_TRANSACTIONS: Final = 200
+"""Executed without a pause: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +48,34 @@ def apply_block(
     transactions: Sequence[Transaction],
 ) -> BlockResult:
     """Return what executing `transactions` as block `height` does to `view`."""
+    slices = apply_block_in_slices(
+        view, chain_id=chain_id, height=height, time_ms=time_ms, transactions=transactions
+    )
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            result: BlockResult = done.value
+            return result
+
+
+def apply_block_in_slices(
+    view: StateView,
+    *,
+    chain_id: ChainId,
+    height: int,
+    time_ms: int,
+    transactions: Sequence[Transaction],
+) -> Generator[None, None, BlockResult]:
+    """Do what `apply_block` does, pausing so that an event loop can breathe."""
     parameters = get_parameters(view)
     staged = Overlay(view)
     receipts: list[Receipt] = []
     sidecars: list[SidecarPlace] = []
     reasons: dict[int, str] = {}
     for index, transaction in enumerate(transactions):
+        if index % SLICE_TRANSACTIONS == SLICE_TRANSACTIONS - 1:
+            yield
         sender = get_account(staged, transaction.body.sender)
         assert sender is not None, "a valid block names known senders only"
         context = Context(

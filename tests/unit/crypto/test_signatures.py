@@ -236,6 +236,15 @@ def test_a_public_key_travels_and_a_wrong_one_does_not(scheme: Scheme) -> None:
             decode(PublicKey, broken)
 
 
+@pytest.mark.parametrize("length", [0, 31, 33, 65])
+def test_an_ed25519_key_has_32_bytes(length: int) -> None:
+    job = make_job(Scheme.ED25519)
+
+    assert is_valid_many([job._replace(key=(job.key * 3)[:length])]) == [False]
+    with pytest.raises(ValueError, match="32 bytes"):
+        PublicKey(scheme=Scheme.ED25519, data=(job.key * 3)[:length])
+
+
 def test_account_and_key_ids_name_the_key_with_its_scheme() -> None:
     keys = [public_key(make_signing_key(scheme)) for scheme in (*Scheme, *Scheme)]
 

@@ -20,7 +20,15 @@ from genesis.errors import (
     GenesisSignature,
 )
 from genesis.state import apply_genesis, founding_validators
-from ledger.accounts import OrgId, Role, get_account, get_key, get_organisation, is_active
+from ledger.accounts import (
+    OrgId,
+    Role,
+    get_account,
+    get_key,
+    get_organisation,
+    get_organisations,
+    is_active,
+)
 from ledger.contracts.governance import get_nodes, get_validators
 from ledger.parameters import Parameters, get_parameters
 from ledger.state import MemoryState
@@ -154,6 +162,7 @@ def test_founding_roles_are_fixed() -> None:
         {"admins": (body.agent,)},
         {"org": OrgId("Nord")},
         {"org": SOUTH},
+        {"admins": (body.admins[0], body.agent)},
     ):
         with pytest.raises(ValueError, match=r"agent|admin|organisation"):
             replace(body, **changes)
@@ -191,6 +200,10 @@ def test_the_first_state_holds_members_accounts_keys_nodes_and_parameters() -> N
         assert organisation.admins == tuple(
             sorted(account_of(f"{one} admin of {org}") for one in ("first", "second"))
         )
+
+
+def test_members_are_listed_by_slug() -> None:
+    assert [one.org for one in get_organisations(founded())] == [NORTH, SOUTH]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,14 @@ def test_an_edited_statement_is_refused_when_it_is_read_or_assembled(tmp_path: P
     path.write_bytes(path.read_bytes().replace(b"  ", b" "))
     with pytest.raises(GenesisDamaged, match=r"statement\.json"):
         load_wire(FoundingStatement, path)
+
+
+def test_a_forged_document_with_a_chain_id_of_its_own_is_refused_by_name() -> None:
+    first, *others = genesis().statements
+    forged = replace(
+        genesis(),
+        statements=(replace(first, body=replace(first.body, name="Hospital Nord")), *others),
+    )
+
+    with pytest.raises(GenesisSignature, match=r"genesis\.json: north: statement"):
+        parse_genesis(dump_genesis(forged), title="genesis.json")

@@ -16,7 +16,7 @@ from ledger.identity_payloads import Suspend
 from ledger.receipts import EVENT_FIELDS_MAX, Receipt
 from ledger.state import MemoryState, Overlay
 from ledger.transactions import inner_signature_jobs
-from ledger.transition import REFUSED_EVENT, BlockResult, apply_block
+from ledger.transition import REFUSED_EVENT, BlockResult, apply_block, apply_block_in_slices
 from tests.unit.ledger.small_consortium import (
     CREATED_MS,
     NORTH,
@@ -138,6 +138,32 @@ def test_executing_again_gives_the_same_whatever_the_view_is_made_of() -> None:
 
     assert one == other
     assert list(one.writes) == list(other.writes)
+
+
+def test_a_block_in_slices_pauses_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.transition.SLICE_TRANSACTIONS", 2)
+    consortium = Consortium()
+    payload = Suspend(account_id=account_of("nobody"), reason="")
+    block = [consortium.transaction("identity.suspend", payload, ADMIN) for _ in range(5)]
+    slices = apply_block_in_slices(
+        consortium.state,
+        chain_id=consortium.chain_id,
+        height=1,
+        time_ms=CREATED_MS + 1_000,
+        transactions=block,
+    )
+
+    pauses = 0
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            result = done.value
+            break
+        pauses += 1
+
+    assert pauses == 2
+    assert result == consortium.apply(*block)
 
 
 def test_signatures_found_valid_ahead_change_nothing_but_the_time() -> None:
