@@ -2,10 +2,15 @@
 
 import click
 
+from commands.access import access
 from commands.devnet import devnet
+from commands.keys import keys
 from commands.node import node
 from commands.output import Settings
 from commands.peers import peers
+from commands.person import person
+from commands.record import record
+from commands.tx import tx
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +26,7 @@ def main(context: click.Context, *, as_json: bool) -> None:
     context.obj = Settings(as_json=as_json)
 
 
-for group in (devnet, node, peers):
+for group in (access, devnet, keys, node, peers, person, record, tx):
     main.add_command(group)
 
 if __name__ == "__main__":

@@ -168,6 +168,9 @@ def found_devnet(
     save_keystore(home / "wallet.keystore", wallet, passphrase, kdf=KDF_CHEAPEST)
     genesis = directory / "nodes" / founders[0].org / "genesis.json"
     (home / "genesis.json").write_bytes(genesis.read_bytes())
+    urls = [f"http://127.0.0.1:{ports[count + founder.index]}" for founder in founders]
+    (home / "nodes").write_text("\n".join(urls) + "\n", encoding="utf-8")
+    (home / "passphrase").write_text(passphrase + "\n", encoding="utf-8")
     (directory / "chain-id").write_text(chain_id_of(document).hex() + "\n", encoding="utf-8")
 
 

@@ -30,6 +30,22 @@ def get_json(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
         return json.load(answer)
 
 
+def post_json(url: str, path: str, body: object, *, timeout_s: float = TIMEOUT_S) -> Any:
+    """Return what the node answers to a JSON body, errors included; raises as `get_json`."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url} is no http address")
+    request = urllib.request.Request(  # noqa: S310 - checked above
+        url.rstrip("/") + path,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as problem:
+        return json.load(problem)
+
+
 def fetch_status(url: str) -> dict[str, Any]:
     """Return a node's own account of itself, or end the command."""
     return {**_fetched(url, "/v1/node"), "consensus": _fetched(url, "/v1/consensus")}
