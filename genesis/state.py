@@ -4,7 +4,7 @@ from crypto.envelopes import seal_key_id
 from crypto.signatures import account_id, key_id
 from crypto.validators import Validator, ValidatorSet
 from genesis.document import FoundingAccount, GenesisDocument, NodeClaim
-from ledger.accounts import Account, Organisation, OrgId, Role, Status
+from ledger.accounts import Account, Organisation, OrgId, Role, Status, add_account
 from ledger.contracts.governance import (
     NodeEntry,
     put_node,
@@ -12,7 +12,6 @@ from ledger.contracts.governance import (
     put_parameters,
     put_validators,
 )
-from ledger.contracts.identity import add_account
 from ledger.state import MemoryState, Overlay, Writes
 
 

@@ -20,9 +20,9 @@ from typing import Annotated, ClassVar, Final, NewType
 from crypto.envelopes import SealKey
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
-from crypto.schema import U64, Bytes16, Bytes32, Bytes64, Count, Size, decode
+from crypto.schema import U64, Bytes16, Bytes32, Bytes64, Count, Size, decode, encode
 from crypto.signatures import PublicKey
-from ledger.state import StateView
+from ledger.state import Overlay, StateView
 
 OrgId = NewType("OrgId", Annotated[str, Size(1, 32)])
 """An organisation's slug: 1 .. 32 of a-z, 0-9 and hyphen, not at either end."""
@@ -218,6 +218,45 @@ def sign_key_of(record: KeyRecord) -> PublicKey:
 def seal_key_of(record: KeyRecord) -> SealKey:
     assert record.kind is KeyKind.SEAL, "a seal key was asked for"
     return decode(SealKey, record.key)
+
+
+def add_account(state: Overlay, account: Account) -> None:
+    """Write a new account with the records of its first keys."""
+    put_account(state, account)
+    put_key_record(state, make_sign_record(account, account.registered_height))
+    put_key_record(state, make_seal_record(account, account.registered_height))
+
+
+def put_account(state: Overlay, account: Account) -> None:
+    state.put(account_key(account.account_id), encode(account))
+
+
+def put_key_record(state: Overlay, record: KeyRecord) -> None:
+    state.put(key_record_key(record.account_id, record.key_id), encode(record))
+
+
+def make_sign_record(account: Account, height: int) -> KeyRecord:
+    """Return the record of the account's sign key, in force from `height` on."""
+    return KeyRecord(
+        account_id=account.account_id,
+        key_id=account.sign_key_id,
+        kind=KeyKind.SIGN,
+        key=encode(account.sign_key),
+        valid_from_height=height,
+        valid_until_height=None,
+    )
+
+
+def make_seal_record(account: Account, height: int) -> KeyRecord:
+    """Return the record of the account's seal key, in force from `height` on."""
+    return KeyRecord(
+        account_id=account.account_id,
+        key_id=account.seal_key_id,
+        kind=KeyKind.SEAL,
+        key=encode(account.seal_key),
+        valid_from_height=height,
+        valid_until_height=None,
+    )
 
 
 def check_slug(org: str) -> None:

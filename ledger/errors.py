@@ -142,9 +142,3 @@ class AlreadyPooled(PoolError):
     """A transaction with this id is waiting already."""
 
     code = "pool.duplicate"
-
-
-class InvalidState(LedgerError):
-    """A stored state entry does not decode: the database is damaged, or not one of this version."""
-
-    code = "state.damaged"

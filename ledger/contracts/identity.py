@@ -21,18 +21,20 @@ from ledger.accounts import (
     ADMINS_MAX,
     Account,
     DirectoryEntry,
-    KeyKind,
     KeyRecord,
     OrgId,
     Role,
     Status,
-    account_key,
+    add_account,
     directory_key,
     get_account,
     get_key,
     get_organisation,
-    key_record_key,
+    make_seal_record,
+    make_sign_record,
     organisation_key,
+    put_account,
+    put_key_record,
 )
 from ledger.contract import ANY_ROLE, Context, Kind, Lane, Rule
 from ledger.errors import Refused
@@ -100,7 +102,7 @@ def on_suspend(context: Context, payload: Suspend) -> None:
         raise Refused("identity.already_suspended", f"{account.account_id.hex()} is suspended")
     if account.role is Role.HOSPITAL_ADMIN:
         _remove_admin(context.state, account.org, account.account_id)
-    _put_account(context.state, replace(account, status=Status.SUSPENDED))
+    put_account(context.state, replace(account, status=Status.SUSPENDED))
     context.emit(
         "identity.suspended",
         account.account_id,
@@ -115,7 +117,7 @@ def on_restore(context: Context, payload: Restore) -> None:
         raise Refused("identity.not_suspended", f"{account.account_id.hex()} is not suspended")
     if account.role is Role.HOSPITAL_ADMIN:
         _add_admin(context.state, account.org, account.account_id)
-    _put_account(context.state, replace(account, status=Status.ACTIVE))
+    put_account(context.state, replace(account, status=Status.ACTIVE))
     context.emit(
         "identity.restored",
         account.account_id,
@@ -155,10 +157,10 @@ def on_rotate_key(context: Context, payload: RotateKey) -> None:
         in_custody=payload.in_custody,
     )
     if payload.sign_key is not None:
-        _succeed(context, account.sign_key_id, _sign_record(rotated, context.height))
+        _succeed(context, account.sign_key_id, make_sign_record(rotated, context.height))
     if payload.seal_key is not None:
-        _succeed(context, account.seal_key_id, _seal_record(rotated, context.height))
-    _put_account(context.state, rotated)
+        _succeed(context, account.seal_key_id, make_seal_record(rotated, context.height))
+    put_account(context.state, rotated)
     context.emit(
         "identity.key_rotated",
         account.account_id,
@@ -184,13 +186,6 @@ def on_share_directory(context: Context, payload: ShareDirectory) -> None:
         ("by", context.sender.account_id),
         ("count", len(payload.notes)),
     )
-
-
-def add_account(state: Overlay, account: Account) -> None:
-    """Write a new account with the records of its first keys; genesis uses it too."""
-    _put_account(state, account)
-    _put_key(state, _sign_record(account, account.registered_height))
-    _put_key(state, _seal_record(account, account.registered_height))
 
 
 def possession_job(chain_id: ChainId, org: OrgId, payload: Register) -> SignatureJob:
@@ -336,35 +331,5 @@ def _succeed(context: Context, old_key_id: bytes, successor: KeyRecord) -> None:
         raise Refused("identity.key_reused", f"key {successor.key_id.hex()} was in force before")
     old = get_key(context.state, account, old_key_id)
     assert old is not None, "a key in force has a record"
-    _put_key(context.state, replace(old, valid_until_height=context.height))
-    _put_key(context.state, successor)
-
-
-def _sign_record(account: Account, height: int) -> KeyRecord:
-    return KeyRecord(
-        account_id=account.account_id,
-        key_id=account.sign_key_id,
-        kind=KeyKind.SIGN,
-        key=encode(account.sign_key),
-        valid_from_height=height,
-        valid_until_height=None,
-    )
-
-
-def _seal_record(account: Account, height: int) -> KeyRecord:
-    return KeyRecord(
-        account_id=account.account_id,
-        key_id=account.seal_key_id,
-        kind=KeyKind.SEAL,
-        key=encode(account.seal_key),
-        valid_from_height=height,
-        valid_until_height=None,
-    )
-
-
-def _put_account(state: Overlay, account: Account) -> None:
-    state.put(account_key(account.account_id), encode(account))
-
-
-def _put_key(state: Overlay, record: KeyRecord) -> None:
-    state.put(key_record_key(record.account_id, record.key_id), encode(record))
+    put_key_record(context.state, replace(old, valid_until_height=context.height))
+    put_key_record(context.state, successor)
