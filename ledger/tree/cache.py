@@ -1,4 +1,4 @@
-"""A bounded cache of decoded inner nodes in front of a reader; nodes are verified as they load."""
+"""A bounded cache of inner nodes in front of a reader; nodes are verified as they load."""
 
 from collections import OrderedDict
 
@@ -10,11 +10,13 @@ from ledger.tree.ports import NodeReader, TreeUpdate
 
 
 class NodeCache:
-    """The most recently used inner nodes, at most `nodes_max` of 1 to 3 KiB each.
+    """The most recently written or loaded inner nodes, at most `nodes_max` of about 2 KiB each.
 
-    Node keys carry the version that wrote them, so a cached node is never out of date; those that
-    an update replaced are dropped by `admit`. Leaves are not cached: an update reads none, and a
-    proof reads one. `hits` and `misses` count the inner nodes asked for.
+    An update writes every node anew that it reads, so the upper levels and whatever changes often
+    stay; a hit moves nothing, which keeps it cheap. Node keys carry the version that wrote them, so
+    a cached node is never out of date; those that an update replaced are dropped by `admit`. Leaves
+    are not cached: an update reads none, and a proof reads one. `hits` and `misses` count the inner
+    nodes asked for.
     """
 
     __slots__ = ("_nodes", "_reader", "hits", "misses", "nodes_max")
@@ -38,7 +40,6 @@ class NodeCache:
         node = self._nodes.get(key)
         if node is not None:
             self.hits += 1
-            self._nodes.move_to_end(key)
             return node
         self.misses += 1
         node = decode_node(self._get_bytes(key), depth_of(key))

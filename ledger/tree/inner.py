@@ -67,6 +67,12 @@ _PAIRS: Final = tuple(
 )
 """Where the hashes of a position and its sibling lie, the left one first."""
 
+_CLIMBS: Final = tuple(
+    tuple((_SPANS[position >> level], _PAIRS[position >> level]) for level in (1, 2, 3))
+    for position in range(SLOTS, 2 * SLOTS)
+)
+"""For each slot the positions above it, the deepest first and without the node itself."""
+
 
 def node_hash(node: InnerNode) -> bytes:
     """Return the hash of the subtree below a node."""
@@ -151,15 +157,13 @@ def _fill_slot(node: InnerNode, slot: int, entry: bytes) -> InnerNode:
     if not alone:
         above = sha256(_INNER + (beside + above if slot & 1 else above + beside)).digest()
     heap = bytearray(hashes)
-    position = (SLOTS + slot) >> 1
-    heap[_SPANS[position]] = above
-    while position > 1:
-        pair = heap[_PAIRS[position]]
+    for span, both in _CLIMBS[slot]:
+        heap[span] = above
+        pair = heap[both]
         alone = alone and (pair.startswith(EMPTY) or pair.endswith(EMPTY))
         if not alone:
             above = sha256(_INNER + pair).digest()
-        position >>= 1
-        heap[_SPANS[position]] = above
+    heap[_SPANS[1]] = above
     return InnerNode((stored, bytes(heap)))
 
 
