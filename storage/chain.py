@@ -23,6 +23,7 @@ from ledger.transition import BlockResult
 from storage.cache import RecentCache
 from storage.database import Database
 from storage.errors import (
+    REBUILD,
     BlockCorrupt,
     ChainConflict,
     DatabaseCorrupt,
@@ -299,8 +300,7 @@ def _read_tip(database: Database) -> Tip:
         return decode(Tip, _read_meta(database, TIP_KEY))
     except DecodeError as problem:
         raise DatabaseCorrupt(
-            f"the tip in the database {database.path} is damaged ({problem}): move the directory"
-            " aside and let the node rebuild it from its peers"
+            f"the tip in the database {database.path} is damaged ({problem}): {REBUILD}"
         ) from problem
 
 
@@ -314,6 +314,5 @@ def _read_meta(database: Database, key: bytes) -> bytes:
         return open_row(key, stored)
     except RowDamaged as problem:
         raise DatabaseCorrupt(
-            f"the database {database.path} is damaged ({problem}): move the directory aside and"
-            " let the node rebuild it from its peers"
+            f"the database {database.path} is damaged ({problem}): {REBUILD}"
         ) from problem

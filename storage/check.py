@@ -23,7 +23,13 @@ from storage.blob_reads import check_blob
 from storage.blobs import BlobStore, iterate_blobs
 from storage.blocks import get_block, get_header, get_stored_header, state_root_after
 from storage.chain import Chain
-from storage.errors import BlockCorrupt, ReceiptsCorrupt, StateCorrupt, StorageError
+from storage.errors import (
+    REBUILD,
+    BlockCorrupt,
+    ReceiptsCorrupt,
+    StateCorrupt,
+    StorageError,
+)
 from storage.journal import read_journal
 from storage.keys import HEADERS, STATE, header_key, height_of, state_key
 from storage.receipts import get_encoded_receipts
@@ -179,8 +185,7 @@ def _check_roots(chain: Chain, first: int) -> Report:
                 yield _finding(
                     StateCorrupt(
                         f"the state tree in {chain.database.path} does not have the root of height"
-                        f" {height}: move the directory aside and let the node rebuild it from its"
-                        " peers"
+                        f" {height}: {REBUILD}"
                     )
                 )
         except StorageError as problem:
@@ -204,23 +209,20 @@ def _check_state(chain: Chain) -> Report:
             yield _finding(
                 StateCorrupt(
                     f"the database {chain.database.path} has {rows} state entries where the tree"
-                    f" has {count}: move the directory aside and let the node rebuild it from its"
-                    " peers"
+                    f" has {count}: {REBUILD}"
                 )
             )
     except (NodeCorrupt, NodeMissing, StorageError) as problem:
         yield Finding(
             code=StateCorrupt.code,
-            text=f"the state in {chain.database.path} is damaged ({problem}): move the directory"
-            " aside and let the node rebuild it from its peers",
+            text=f"the state in {chain.database.path} is damaged ({problem}): {REBUILD}",
         )
     yield Progress(what="state entries", done=count, total=count)
 
 
 def _other_entry(chain: Chain, key: bytes) -> StateCorrupt:
     return StateCorrupt(
-        f"the state entry {key!r} in {chain.database.path} is not that of the state tree: move the"
-        " directory aside and let the node rebuild it from its peers"
+        f"the state entry {key!r} in {chain.database.path} is not that of the state tree: {REBUILD}"
     )
 
 

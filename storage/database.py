@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, Self
 import plyvel
 
 from storage.errors import (
+    REBUILD,
     DatabaseClosed,
     DatabaseCorrupt,
     DatabaseExists,
@@ -276,10 +277,7 @@ def _typed(problem: Exception, path: Path) -> StorageError:
     told = problem.args[0] if problem.args else b""
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
     if isinstance(problem, plyvel.CorruptionError) or "orruption" in text:
-        return DatabaseCorrupt(
-            f"the database {path} is damaged ({text}): move the directory aside and start the"
-            " node, which rebuilds the ledger from its peers; leave the journal where it is"
-        )
+        return DatabaseCorrupt(f"the database {path} is damaged ({text}): {REBUILD}")
     if "No space left" in text or "quota exceeded" in text:
         return DiskFull(f"the disk of {path} is full: make room, and the node goes on by itself")
     if "lock" in text and ("already held" in text or "temporarily unavailable" in text):

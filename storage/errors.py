@@ -4,6 +4,13 @@ Each message names the file or directory, what is wrong with it, and the way out
 """
 
 from pathlib import Path
+from typing import Final
+
+REBUILD: Final = (
+    "move the ledger directory aside and start the node, which rebuilds the ledger from its peers;"
+    " leave the journal where it is"
+)
+"""The way out of damage that no copy of one block mends."""
 
 
 class StorageError(Exception):

@@ -6,7 +6,7 @@ tree's nodes (`ledger.tree`) hold the values of every provable height; what a bl
 listed under its height and deleted, some pages a block, once no provable root refers to it.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -20,8 +20,9 @@ from ledger.tree.proofs import StateProof, StateProofs, prove, prove_many
 from ledger.tree.update import update_in_slices
 from storage.cache import ValueCache
 from storage.database import Database, Snapshot
-from storage.errors import HeightPruned, StateCorrupt
-from storage.keys import STALE, node_key, stale_key, state_key
+from storage.errors import REBUILD, HeightPruned, StateCorrupt
+from storage.keys import OLDEST_KEY, STALE, node_key, stale_key, state_key
+from storage.rows import RowDamaged, open_row, seal_row
 
 Row = tuple[bytes, bytes | None]
 
@@ -86,8 +87,9 @@ class StoredNodes:
 class World:
     """The state of an open chain.
 
-    `view` is the state after the tip, `certified` the one before it, which the tip's header
-    commits to; None after a start, if the tip's block changed something.
+    Roots from `oldest_provable` on are kept. `view` is the state after the tip, `certified` the one
+    before it, which the tip's header commits to; None after a start, if the tip's block changed
+    something.
     """
 
     database: Database
@@ -96,14 +98,11 @@ class World:
     values: ValueCache
     view: WorldView
     certified: WorldView | None = None
+    oldest_provable: int = 0
 
     @property
     def height(self) -> int:
         return self.view.height
-
-    @property
-    def oldest_provable(self) -> int:
-        return max(0, self.height - self.limits.proof_heights + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +110,17 @@ class WorldChange:
     """What one block does to the world: rows for its batch, and what memory learns after it."""
 
     height: int
+    oldest_provable: int
     writes: Mapping[bytes, bytes | None]
     rows: tuple[Row, ...]
     tree: TreeUpdate
 
 
 def open_world(database: Database, height: int, limits: WorldLimits) -> World:
-    """Return the world of a database whose last executed block is `height`."""
+    """Return the world of a database whose last executed block is `height`.
+
+    Raises `StateCorrupt` for a damaged tree or note of what is kept of it.
+    """
     values = ValueCache(height=height, bytes_max=limits.values_bytes_max)
     snapshot = database.snapshot()
     world = World(
@@ -126,10 +129,9 @@ def open_world(database: Database, height: int, limits: WorldLimits) -> World:
         nodes=NodeCache(StoredNodes(database), nodes_max=limits.nodes_max),
         values=values,
         view=WorldView(height, snapshot, values),
+        oldest_provable=_read_oldest(database),
     )
-    if height > world.oldest_provable and (
-        state_root(world, height - 1) == state_root(world, height)
-    ):
+    if _has_unchanged_tip(world):
         world.certified = WorldView(height - 1, snapshot, values)
     return world
 
@@ -139,7 +141,7 @@ def stage_genesis(
 ) -> Generator[None, None, WorldChange]:
     """Work out the rows of the state at height 0."""
     nodes = NodeCache(StoredNodes(database), nodes_max=0)
-    return (yield from _stage(nodes, None, writes, 0, iter(())))
+    return (yield from _stage(nodes, None, writes, 0, 0, ()))
 
 
 def stage_world(
@@ -150,9 +152,9 @@ def stage_world(
     Nothing else may stage or prove meanwhile. Raises `StateCorrupt` for a damaged tree.
     """
     assert height == world.height + 1, "blocks follow one another"
-    oldest = max(0, height - world.limits.proof_heights + 1)
+    oldest = max(world.oldest_provable, height - world.limits.proof_heights + 1)
     pruned = _pruned_rows(world.database, oldest)
-    return (yield from _stage(world.nodes, world.height, writes, height, pruned))
+    return (yield from _stage(world.nodes, world.height, writes, height, oldest, pruned))
 
 
 def publish_world(world: World, change: WorldChange) -> None:
@@ -161,6 +163,7 @@ def publish_world(world: World, change: WorldChange) -> None:
     world.values.advance(change.height, change.writes)
     world.certified = world.view
     world.view = WorldView(change.height, world.database.snapshot(), world.values)
+    world.oldest_provable = change.oldest_provable
 
 
 def state_root(world: World, height: int) -> Digest:
@@ -176,7 +179,7 @@ def state_root(world: World, height: int) -> Digest:
     try:
         return Digest(node_hash(world.nodes.get_root(height)))
     except (NodeCorrupt, NodeMissing) as problem:
-        raise _damaged(world.database, height, problem) from problem
+        raise _damaged(world, height, problem) from problem
 
 
 def prove_entry(world: World, height: int, root: Digest, key: bytes) -> StateProof:
@@ -188,7 +191,7 @@ def prove_entry(world: World, height: int, root: Digest, key: bytes) -> StatePro
     try:
         return prove(world.nodes, height, key)
     except (NodeCorrupt, NodeMissing) as problem:
-        raise _damaged(world.database, height, problem) from problem
+        raise _damaged(world, height, problem) from problem
 
 
 def prove_entries(world: World, height: int, root: Digest, keys: Sequence[bytes]) -> StateProofs:
@@ -197,7 +200,7 @@ def prove_entries(world: World, height: int, root: Digest, keys: Sequence[bytes]
     try:
         return prove_many(world.nodes, height, keys)
     except (NodeCorrupt, NodeMissing) as problem:
-        raise _damaged(world.database, height, problem) from problem
+        raise _damaged(world, height, problem) from problem
 
 
 def _stage(
@@ -205,7 +208,8 @@ def _stage(
     root_version: int | None,
     writes: Mapping[bytes, bytes | None],
     height: int,
-    pruned: Iterator[Row],
+    oldest: int,
+    pruned: Iterable[Row],
 ) -> Generator[None, None, WorldChange]:
     try:
         tree = yield from update_in_slices(nodes, root_version, writes, height)
@@ -216,7 +220,10 @@ def _stage(
     yield
     rows += _stale_rows(tree)
     rows += pruned
-    return WorldChange(height=height, writes=writes, rows=tuple(rows), tree=tree)
+    rows.append((OLDEST_KEY, seal_row(OLDEST_KEY, oldest.to_bytes(8, "big"))))
+    return WorldChange(
+        height=height, oldest_provable=oldest, writes=writes, rows=tuple(rows), tree=tree
+    )
 
 
 def _stale_rows(tree: TreeUpdate) -> Iterator[Row]:
@@ -243,16 +250,33 @@ def _unframed(framed: bytes) -> Iterator[bytes]:
         offset = end
 
 
+def _has_unchanged_tip(world: World) -> bool:
+    """Whether the tip's block left the state as it was, so that one view shows both."""
+    if world.height == world.oldest_provable:
+        return False
+    return state_root(world, world.height - 1) == state_root(world, world.height)
+
+
+def _read_oldest(database: Database) -> int:
+    stored = database.get(OLDEST_KEY)
+    try:
+        return int.from_bytes(open_row(OLDEST_KEY, stored or b""), "big")
+    except RowDamaged as problem:
+        raise StateCorrupt(
+            f"the database {database.path} is damaged ({problem}): {REBUILD}"
+        ) from problem
+
+
 def _check_root(world: World, height: int, root: Digest) -> None:
     if state_root(world, height) != root:
         raise StateCorrupt(
-            f"the state tree in {world.database.path} does not have the root of height {height};"
-            " move the directory aside and let the node rebuild it from its peers"
+            f"the state tree in {world.database.path} does not have the root of height {height}:"
+            f" {REBUILD}"
         )
 
 
-def _damaged(database: Database, height: int, problem: Exception) -> StateCorrupt:
+def _damaged(world: World, height: int, problem: Exception) -> StateCorrupt:
     return StateCorrupt(
-        f"the state tree of height {height} in {database.path} is damaged ({problem}); move the"
-        " directory aside and let the node rebuild it from its peers"
+        f"the state tree of height {height} in {world.database.path} is damaged ({problem}):"
+        f" {REBUILD}"
     )

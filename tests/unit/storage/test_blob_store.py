@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import storage.fetches
+import storage.uploads
 from crypto.cid import RAW, Cid, encode_cid_text, make_cid
 from crypto.errors import InvalidLeafIndex, LeafMismatch
 from crypto.unixfs import LEAF_BYTES, LeafIndex, cid_of_stream, make_leaf_index
-from storage.blob_layout import aside_path, blob_path, leaves_path
-from storage.blob_reads import check_blob, close_blob, open_blob, read_leaf
+from storage.blob_layout import aside_path, blob_path, fetch_path, leaves_path
+from storage.blob_reads import check_blob, close_blob, open_blob, read_blob, read_leaf
 from storage.blobs import (
     BlobLimits,
     BlobStore,
@@ -38,6 +40,7 @@ from storage.errors import (
     BlobMissing,
     BlobStoreFull,
     BlobTooLarge,
+    DiskFailed,
     DiskFull,
     StorageError,
     TooManyUploads,
@@ -356,6 +359,86 @@ def test_a_flush_that_fails_leaves_no_blob(tmp_path: Path) -> None:
 
     assert not has_blob(store, upload.cid)
     assert files_of(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_drops_the_fetch_and_nothing_else(tmp_path: Path) -> None:
+    files = FaultyFiles()
+    store = open_blobs(tmp_path, limits=LIMITS, files=files)
+    fetch = fetching(store, LARGE)
+    files.write_error = DISK_FULL
+
+    with pytest.raises(DiskFull):
+        put_leaf(store, fetch, 0, leaf_of(LARGE, 0))
+
+    files.write_error = None
+    assert files_of(tmp_path) == []
+    fetch = fetching(store, SMALL)
+    put_leaf(store, fetch, 0, SMALL)
+    files.sync_error = errno.EIO
+    with pytest.raises(StorageError):
+        finish_fetch(store, fetch, now_ms=NOW_MS)
+    assert files_of(tmp_path) == []
+    assert store.under_way == {}
+
+
+def test_large_contents_are_flushed_as_they_come(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (storage.uploads, storage.fetches):
+        monkeypatch.setattr(module, "SYNC_EVERY_BYTES", LEAF_BYTES)
+
+    cid = put(store, LARGE)
+    assert read(store, cid) == LARGE
+    remove_blob(store, cid)
+    fetch = fetching(store, LARGE)
+    for position in (2, 0, 1):
+        put_leaf(store, fetch, position, leaf_of(LARGE, position))
+    finish_fetch(store, fetch, now_ms=NOW_MS)
+
+    assert read(store, cid) == LARGE
+
+
+def test_a_place_that_cannot_be_written_frees_what_was_set_aside(store: BlobStore) -> None:
+    upload = begun(store, SMALL)
+    suspend_upload(store, upload)
+    digests = upload.path.with_name(upload.path.name + ".digests")
+    digests.unlink()
+    digests.mkdir()
+
+    with pytest.raises(DiskFailed, match="digests"):
+        begun(store, SMALL)
+
+    assert store.under_way == {}
+    digests.rmdir()
+    fetch_path(store.directory, cid_of(LARGE)).mkdir()
+    with pytest.raises(DiskFailed, match="fetch"):
+        fetching(store, LARGE)
+    assert store.under_way == {}
+
+
+@pytest.mark.parametrize("start", [0, 1, LEAF_BYTES - 1, LEAF_BYTES, len(LARGE) - 1, len(LARGE)])
+def test_a_blob_may_be_read_from_any_byte_on(store: BlobStore, start: int) -> None:
+    cid = put(store, LARGE)
+
+    assert b"".join(read_blob(store, cid, start=start)) == LARGE[start:]
+
+
+def test_a_single_leaf_that_grew_is_damaged(store: BlobStore) -> None:
+    cid = put(store, SMALL)
+    with blob_path(store.directory, cid).open("ab") as file:
+        file.write(bytes(LEAF_BYTES))
+
+    with pytest.raises(BlobCorrupt, match="one leaf"):
+        open_blob(store, cid)
+
+
+def test_a_blob_that_grew_is_damaged(store: BlobStore) -> None:
+    cid = put(store, LARGE)
+    with blob_path(store.directory, cid).open("ab") as file:
+        file.write(b"+")
+
+    with pytest.raises(BlobCorrupt, match="not"):
+        open_blob(store, cid)
 
 
 def test_a_missing_blob_is_said(store: BlobStore) -> None:

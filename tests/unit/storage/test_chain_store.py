@@ -46,10 +46,17 @@ from storage.errors import (
     HeightPruned,
     StateCorrupt,
 )
-from storage.keys import NODES, STALE, TIP_KEY, LogPlace, Place, node_key
+from storage.keys import NODES, OLDEST_KEY, STALE, TIP_KEY, LogPlace, Place, node_key
 from storage.receipts import get_receipt, get_receipts, read_log
 from storage.slices import run_to_end
-from storage.world import WorldLimits
+from storage.world import (
+    WorldLimits,
+    open_world,
+    prove_entries,
+    prove_entry,
+    stage_world,
+    state_root,
+)
 from tests.unit.storage.chain_samples import (
     BLOCK_MS,
     CHAIN_ID,
@@ -302,6 +309,56 @@ def test_nodes_that_no_provable_root_needs_are_deleted(chain: Chain) -> None:
     assert {int.from_bytes(key[1:9], "big") for key, _ in chain.database.scan(STALE)} == {
         56, 57, 58, 59
     }  # fmt: skip
+
+
+def test_keeping_more_heights_provable_does_not_bring_pruned_ones_back(
+    tmp_path: Path, chain: Chain
+) -> None:
+    grow(chain, 20)
+    chain.database.close()
+
+    with open_database(tmp_path / "ledger") as database:
+        again = open_chain(database, CHAIN_ID, limits=WorldLimits(proof_heights=1_000))
+
+        with pytest.raises(HeightPruned, match="16 to 20"):
+            prove_state(again, 15, b"test/changing")
+        assert proven(again, 16, b"test/changing") == b"at 16"
+        grow(again, 10)
+        assert proven(again, 16, b"test/changing") == b"at 16"
+        assert proven(again, 30, b"test/changing") == b"at 30"
+
+
+def test_a_lost_tree_node_is_damage(tmp_path: Path, chain: Chain) -> None:
+    grow(chain, 2)
+    world = open_world(chain.database, 2, LIMITS)
+    root = state_root(world, 2)
+    for key, _ in list(chain.database.scan(NODES)):
+        chain.database.delete(key)
+
+    with pytest.raises(StateCorrupt, match=str(tmp_path)):
+        prove_entry(world, 2, root, b"test/founding")
+    with pytest.raises(StateCorrupt, match=str(tmp_path)):
+        prove_entries(world, 2, root, [b"test/founding"])
+    with pytest.raises(StateCorrupt):
+        run_to_end(stage_world(world, 3, {b"test/founding": b"1"}))
+    with pytest.raises(StateCorrupt, match=str(tmp_path)):
+        open_world(chain.database, 2, LIMITS)
+
+
+def test_a_damaged_note_of_what_is_kept_refuses_to_open(tmp_path: Path, chain: Chain) -> None:
+    chain.database.put(OLDEST_KEY, b"garbage")
+
+    with pytest.raises(StateCorrupt, match=str(tmp_path)):
+        open_chain(chain.database, CHAIN_ID)
+
+
+def test_a_tree_with_another_root_proves_nothing(chain: Chain) -> None:
+    grow(chain, 2)
+
+    with pytest.raises(StateCorrupt, match="root of height 2"):
+        prove_entry(chain.world, 2, Digest(bytes(32)), b"test/changing")
+    with pytest.raises(StateCorrupt, match="root of height 2"):
+        prove_entries(chain.world, 2, Digest(bytes(32)), [b"test/changing"])
 
 
 def test_the_state_before_the_tip_is_at_hand(tmp_path: Path, chain: Chain) -> None:

@@ -16,6 +16,7 @@ from storage.keys import (
     HEADERS,
     RECEIPTS,
     TRANSACTIONS,
+    header_key,
     height_of,
     receipt_key,
     transaction_key,
@@ -23,6 +24,7 @@ from storage.keys import (
 )
 from storage.mending import replace_block, replace_receipts
 from storage.receipts import get_encoded_receipts, get_receipt, get_receipts
+from storage.rows import open_row, seal_row
 from tests.unit.storage.chain_samples import CHAIN_ID, GENESIS_MS, Sample, grow
 
 HEIGHTS = range(1, 4)
@@ -127,6 +129,25 @@ def test_a_row_under_another_key_does_not_pass(grown: tuple[Chain, list[Sample]]
 
     with pytest.raises(BlockCorrupt, match="block 2"):
         get_block(chain, 2)
+
+
+def test_whole_rows_of_another_block_do_not_pass(grown: tuple[Chain, list[Sample]]) -> None:
+    chain, _ = grown
+    database = chain.database
+    for key_at, read, error in (
+        (transaction_key, get_block, BlockCorrupt),
+        (receipt_key, get_receipts, ReceiptsCorrupt),
+    ):
+        other = database.get(key_at(1, 0))
+        assert other is not None
+        database.put(key_at(2, 0), seal_row(key_at(2, 0), open_row(key_at(1, 0), other)))
+        with pytest.raises(error, match="block 2"):
+            read(chain, 2)
+    stored = database.get(header_key(1))
+    assert stored is not None
+    database.put(header_key(2), seal_row(header_key(2), open_row(header_key(1), stored)))
+    with pytest.raises(BlockCorrupt, match="it is block 1"):
+        get_header(reopened(chain), 2)
 
 
 def test_mending_restores_the_index(grown: tuple[Chain, list[Sample]]) -> None:

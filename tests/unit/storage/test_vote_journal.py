@@ -1,12 +1,15 @@
 """The vote journal forgets nothing that was acknowledged, and takes nothing for a crash but one."""
 
+import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from storage.errors import (
+    DiskFailed,
     DiskFull,
     JournalCorrupt,
     JournalExists,
@@ -287,6 +290,47 @@ def test_after_a_failed_flush_nothing_is_acknowledged_any_more(tmp_path: Path) -
     with pytest.raises(JournalFailed):
         rotate(journal, ())
     files.close(journal.descriptor)
+
+
+def test_a_journal_that_cannot_be_cut_back_is_used_no_more(tmp_path: Path) -> None:
+    files = FaultyFiles()
+    journal = create_journal(tmp_path, files=files)
+    files.write_error, files.sync_error = DISK_FULL, DISK_BROKEN
+
+    with pytest.raises(JournalFailed, match="cut back"):
+        append(journal, (b"vote",))
+
+    files.write_error = files.sync_error = None
+    with pytest.raises(JournalFailed, match="restart"):
+        append(journal, (b"vote",))
+    files.close(journal.descriptor)
+
+
+def test_a_segment_that_may_or_may_not_have_its_name_ends_the_journal(tmp_path: Path) -> None:
+    class Unnameable(FaultyFiles):
+        @override
+        def rename(self, source: Path, target: Path) -> None:
+            raise DiskFailed(f"{target}: no")
+
+    files = Unnameable()
+    journal_with(tmp_path, b"vote")
+    journal, _ = open_journal(tmp_path, files=files)
+
+    with pytest.raises(JournalFailed, match="could not go on"):
+        rotate(journal, (b"vote",))
+    with pytest.raises(JournalFailed):
+        append(journal, (b"vote",))
+
+    files.close(journal.descriptor)
+    assert read_journal(tmp_path) == (b"vote",)
+
+
+def test_another_kind_of_file_is_no_journal() -> None:
+    whole = segment_of(b"vote")
+    packed = b"otherkin" + whole[8 : HEAD_BYTES - 4]
+
+    with pytest.raises(Damaged, match="not a vote journal"):
+        decoded(packed + zlib.crc32(packed).to_bytes(4, "big") + whole[HEAD_BYTES:])
 
 
 def test_flush_times_are_counted(tmp_path: Path) -> None:
