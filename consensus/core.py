@@ -133,6 +133,8 @@ def on_vote(state: ReplicaState, sender: ReplicaId, vote: Vote) -> list[Effect]:
     height = height_of(state)
     if vote.height < height:
         ignored = Ignore(sender=sender, kind=kind, reason="a decided height")
+        if vote.height == state.tip.height and isinstance(vote, Prepare | Commit):
+            return [ignored]  # One of the votes beyond the quorum: its sender decides with us.
         return [ignored, *catch_up.answer_late(state, sender)]
     note_position(state, sender, vote.height, vote.view)
     members = _members_at(state, vote.height)

@@ -354,24 +354,29 @@ def start_cluster(
     )
     for index in range(replicas):
         cluster.skew_ms.append(cluster.random.randint(-50, 50))
-        config = Config(
-            chain_id=CHAIN,
-            replica=ReplicaId(index),
-            boot_id=bytes(16),
-            sign=make_signer(index),
-            base_timeout_ms=BASE_TIMEOUT_MS,
-            timeout_cap_ms=TIMEOUT_CAP_MS,
-            gather_ms=GATHER_MS,
-            idle_block_ms=IDLE_BLOCK_MS,
-            status_ms=STATUS_MS,
-            fetch_ms=FETCH_MS,
-            rotate_every=ROTATE_EVERY,
-        )
         application = LogApplication(validators=cluster.validators)
-        cluster.hosts.append(make_host(cluster, config, cluster.validators, application))
+        cluster.hosts.append(
+            make_host(cluster, make_config(index), cluster.validators, application)
+        )
     for host in cluster.hosts:
         cluster.at(cluster.random.randint(0, 20), f"start {host.replica}", partial(start, host))
     return cluster
+
+
+def make_config(index: int) -> Config:
+    return Config(
+        chain_id=CHAIN,
+        replica=ReplicaId(index),
+        boot_id=bytes(16),
+        sign=make_signer(index),
+        base_timeout_ms=BASE_TIMEOUT_MS,
+        timeout_cap_ms=TIMEOUT_CAP_MS,
+        gather_ms=GATHER_MS,
+        idle_block_ms=IDLE_BLOCK_MS,
+        status_ms=STATUS_MS,
+        fetch_ms=FETCH_MS,
+        rotate_every=ROTATE_EVERY,
+    )
 
 
 @contextmanager

@@ -146,11 +146,21 @@ def test_who_speaks_of_a_decided_height_gets_the_proof_that_it_is_decided() -> N
     state = replica(me=1)
     decide_next(state, "one")
 
-    effects = hand(state, 3, prepare(3, make_block("one")))
+    effects = hand(state, 3, view_change(3, 1))
 
     (answer,) = of(effects, Send)
     assert isinstance(answer.message, Status)
     assert answer.message.certificate == state.tip.certificate
+
+
+def test_a_vote_beyond_the_quorum_needs_no_answer() -> None:
+    state = replica(me=1)
+    decide_next(state, "one")
+
+    effects = hand(state, 3, commit(3, make_block("one")))
+
+    assert reasons(effects) == ["a decided height"]
+    assert of(effects, Send) == []
 
 
 def test_a_proof_that_our_height_is_decided_decides_it_here() -> None:

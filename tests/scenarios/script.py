@@ -1,0 +1,372 @@
+"""Scenario files: what happens to a few real replicas, spelled out, and what they do about it.
+
+Each line is a command; the lines below it that open with `| ` are what the replicas did, written by
+the runner. Nothing happens by itself: what is sent waits until it is delivered or dropped, timers
+run out when the script says so, and heartbeats are lost unless `heartbeats on`. Work of the shell
+(making, checking, executing a block) is done at once.
+
+    replicas 4                    how many; the first line
+    submit 0 aspirin              a client hands a transaction to replica 0, and it gets around
+    deliver 1->2 prepare          everything in flight from 1 to 2 of that kind; `*` for any
+    drop *->3 *                   the same, but it is lost
+    hold 1->* *                   what is sent there from now on is lost, until `release`
+    settle                        deliver what is in flight, and what follows from it, to the end
+    settle except 3               the same, but nothing from or to 3: that stays in flight
+    twin 0->3 pre_prepare         what is in flight becomes another block, signed by 0 again
+    keep 1->2 new_view as old     remember a message; `replay old` sends it again
+    expire 3 view_change          a timer of replica 3 runs out
+    crash 3 / restart 3 / wipe 3
+    expect 2 view=1 tip=3         height being agreed, view, tip, fenced, prepared
+
+Blocks are called A, B, C in the order of their appearance.
+"""
+
+import fnmatch
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from consensus.blocks import Block
+from consensus.effects import (
+    Broadcast,
+    CheckProposal,
+    Decide,
+    Effect,
+    Ignore,
+    Persist,
+    Send,
+    SendBlocks,
+    SendProposal,
+    SetTimer,
+)
+from consensus.events import Timer, TimerKind
+from consensus.messages import Blocks, Fetch, NewView, PrePrepare, Status, ViewChange, Vote
+from consensus.records import NewViewRecord, Record, ViewChangeRecord, VoteRecord
+from crypto.hashing import Digest
+from crypto.validators import ReplicaId, ValidatorSet
+from tests.simulation.application import LogApplication
+from tests.simulation.byzantine import later_block, propose
+from tests.simulation.cluster import make_config
+from tests.simulation.disk import Disk
+from tests.simulation.host import (
+    Gossip,
+    Host,
+    Parcel,
+    crash,
+    expire,
+    make_host,
+    receive,
+    start,
+)
+from tests.simulation.ideal import make_validators
+from tests.simulation.monitor import Monitor, observe, observe_event
+
+OUTPUT = "| "
+
+
+@dataclass(slots=True, kw_only=True)
+class Table:
+    """The world of a script: hosts, what is in flight between them, and what was written down."""
+
+    validators: ValidatorSet
+    hosts: list[Host] = field(default_factory=list)
+    flight: list[tuple[int, int, Parcel]] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    kept: dict[str, tuple[int, int, Parcel]] = field(default_factory=dict)
+    timers: dict[tuple[int, TimerKind], Timer] = field(default_factory=dict)
+    names: dict[Digest, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    works: list[Callable[[], None]] = field(default_factory=list)
+    has_heartbeats: bool = False
+    now: int = 1_000
+    monitor: Monitor = field(default_factory=Monitor)
+
+    def now_ms(self, host: Host) -> int:
+        return self.now
+
+    def send(self, sender: ReplicaId, to: ReplicaId, parcel: Parcel) -> None:
+        if isinstance(parcel, Status) and not self.has_heartbeats:
+            return
+        label = f"{sender}->{to} {kind_of(parcel)}"
+        if not any(fnmatch.fnmatch(label, pattern) for pattern in self.held):
+            self.flight.append((sender, to, parcel))
+
+    def start_timer(self, host: Host, timer: Timer, delay_ms: int) -> None:
+        self.timers[host.replica, timer.kind] = timer
+
+    def stop_timer(self, host: Host, timer: Timer) -> None:
+        self.timers.pop((host.replica, timer.kind), None)
+
+    def later(self, host: Host, what: str, action: Callable[[], None], delay_ms: int) -> None:
+        boot = host.boots
+        if what in ("check again", "wait until due"):
+            return
+        self.works.append(lambda: action() if host.boots == boot and host.state else None)
+
+    def work_ms(self, what: str) -> int:
+        return 0
+
+    def reaches_boundary(self, host: Host, effect: Effect) -> bool:
+        return True
+
+    def observe(self, host: Host, effect: Effect) -> None:
+        observe(self.monitor, host, effect)
+        line = self.describe(effect)
+        if line is not None:
+            self.lines.append(f"{host.replica} {line}")
+
+    def describe(self, effect: Effect) -> str | None:
+        """Return one line about an effect; None for what would only make the reading long."""
+        match effect:
+            case Persist(records=records):
+                return "persist " + ", ".join(self.record(one) for one in records)
+            case Send(to=to, message=message):
+                shown = None if isinstance(message, Status) else self.parcel(message)
+                return shown and f"send {to} {shown}"
+            case Broadcast(message=message):
+                shown = None if isinstance(message, Status) else self.parcel(message)
+                return shown and f"broadcast {shown}"
+            case Decide(block=block, certificate=certificate):
+                signers = " ".join(str(signer) for signer, _ in certificate.signatures)
+                return f"decide {self.name(block)} h{block.height} by {signers}"
+            case SetTimer(timer=timer, delay_ms=delay_ms) if timer.kind is not TimerKind.STATUS:
+                return f"timer {timer.kind.value} {delay_ms}"
+            case CheckProposal(block=block, is_fresh=is_fresh):
+                return f"check {self.name(block)}{'' if is_fresh else ' again'}"
+            case Ignore(sender=sender, kind=kind, reason=reason):
+                return f"ignore {kind} of {sender}: {reason}"
+            case SendBlocks(to=to, from_height=height):
+                return f"serve {to} blocks from h{height}"
+            case SendProposal(to=to):
+                return f"serve {to} a proposal"
+            case _:
+                return None
+
+    def parcel(self, parcel: Parcel) -> str:
+        match parcel:
+            case ViewChange(prepared=prepared):
+                report = f" with {self.names[prepared.digest]}" if prepared else ""
+                return f"view_change v{parcel.view}{report}"
+            case NewView():
+                block = self.name(parcel.pre_prepare.block)
+                return f"new_view v{parcel.view} {block}"
+            case PrePrepare():
+                return f"pre_prepare v{parcel.view} {self.name(parcel.block)}"
+            case Fetch(from_height=height):
+                return f"fetch from h{height}"
+            case Blocks(blocks=blocks):
+                return f"blocks {' '.join(self.name(one.block) for one in blocks)}"
+            case _ if isinstance(parcel, Vote):
+                return f"{kind_of(parcel)} v{parcel.view} {self.names[parcel.digest]}"
+            case _:
+                return kind_of(parcel)
+
+    def record(self, record: Record) -> str:
+        match record:
+            case VoteRecord():
+                return record.vote.name.lower()
+            case ViewChangeRecord() | NewViewRecord():
+                return kind_of(record.message)
+            case _:
+                return snake(type(record).__name__).removesuffix("_record")
+
+    def name(self, block: Block) -> str:
+        return self.names.setdefault(block.digest, chr(ord("A") + len(self.names)))
+
+
+def kind_of(parcel: object) -> str:
+    return snake(type(parcel).__name__)
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def run_script(text: str) -> str:
+    """Return the script with what the replicas did below each command.
+
+    Raises `AssertionError`, with what happened so far, where the script expects something else.
+    """
+    table: Table | None = None
+    out: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(OUTPUT):
+            continue
+        out.append(line)
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if table is None:
+            assert words[0] == "replicas", "the first command says how many replicas there are"
+            table = make_table(int(words[1]))
+        else:
+            try:
+                COMMANDS[words[0]](table, *words[1:])
+            except AssertionError as problem:
+                problem.add_note("\n".join(out))
+                raise
+        out += [f"{OUTPUT}{one}" for one in table.lines]
+        table.lines.clear()
+    return "\n".join(out) + "\n"
+
+
+def make_table(replicas: int) -> Table:
+    table = Table(validators=make_validators(replicas))
+    for index in range(replicas):
+        application = LogApplication(validators=table.validators)
+        table.hosts.append(make_host(table, make_config(index), table.validators, application))
+    for host in table.hosts:
+        start(host)
+        work(table)
+    return table
+
+
+def work(table: Table) -> None:
+    """Let the shells finish what they were asked for."""
+    while table.works:
+        table.works.pop(0)()
+    for host in table.hosts:
+        observe_event(table.monitor, host)
+
+
+def submit(table: Table, replica: str, name: str) -> None:
+    hosts = [table.hosts[int(replica)], *table.hosts]
+    for host in hosts:
+        if host.state is not None:
+            receive(host, host.replica, Gossip((name.encode(),)))
+            work(table)
+
+
+def deliver(table: Table, link: str, kind: str) -> None:
+    chosen = take(table, link, kind)
+    assert chosen, f"nothing like {link} {kind} is in flight"
+    for sender, to, parcel in chosen:
+        hand_over(table, sender, to, parcel)
+
+
+def hand_over(table: Table, sender: int, to: int, parcel: Parcel) -> None:
+    receive(table.hosts[to], ReplicaId(sender), parcel)
+    work(table)
+
+
+def drop(table: Table, link: str, kind: str) -> None:
+    assert take(table, link, kind), f"nothing like {link} {kind} is in flight"
+
+
+def hold(table: Table, link: str, kind: str) -> None:
+    table.held.append(f"{link} {kind}")
+
+
+def release(table: Table) -> None:
+    table.held.clear()
+
+
+def settle(table: Table, *exception: str) -> None:
+    outside = {int(one) for one in exception[1:]}
+    for _ in range(10_000):
+        inside = [one for one in table.flight if one[0] not in outside and one[1] not in outside]
+        if not inside:
+            return
+        table.flight.remove(inside[0])
+        hand_over(table, *inside[0])
+    raise AssertionError("it does not settle")
+
+
+def twin(table: Table, link: str, kind: str) -> None:
+    for sender, to, parcel in take(table, link, kind):
+        assert isinstance(parcel, PrePrepare), "only a proposal has a twin"
+        other = propose(table.hosts[sender], parcel, later_block(parcel.block))
+        table.name(other.block)
+        table.flight.append((sender, to, other))
+
+
+def keep(table: Table, link: str, kind: str, _as: str, name: str) -> None:
+    (table.kept[name],) = [one for one in table.flight if matches(one, link, kind)]
+
+
+def replay(table: Table, name: str) -> None:
+    hand_over(table, *table.kept[name])
+
+
+def heartbeats(table: Table, switch: str) -> None:
+    table.has_heartbeats = switch == "on"
+
+
+def run_out(table: Table, replica: str, kind: str) -> None:
+    timer = table.timers.pop((int(replica), TimerKind(kind)), None)
+    assert timer is not None, f"replica {replica} has no {kind} timer"
+    table.now += 1_000
+    expire(table.hosts[int(replica)], timer)
+    work(table)
+
+
+def take_down(table: Table, replica: str) -> None:
+    crash(table.hosts[int(replica)])
+    for key in [key for key in table.timers if key[0] == int(replica)]:
+        del table.timers[key]
+
+
+def bring_up(table: Table, replica: str) -> None:
+    start(table.hosts[int(replica)])
+    work(table)
+
+
+def wipe(table: Table, replica: str) -> None:
+    host = table.hosts[int(replica)]
+    if host.state is not None:
+        take_down(table, replica)
+    host.disk = Disk()
+    host.application = LogApplication(validators=table.validators)
+    bring_up(table, replica)
+
+
+def expect(table: Table, replica: str, *claims: str) -> None:
+    host = table.hosts[int(replica)]
+    assert host.state is not None, f"replica {replica} is down"
+    prepared = host.state.instance.prepared
+    facts = {
+        "tip": str(host.state.tip.height),
+        "view": str(host.state.instance.view),
+        "fenced": "yes" if host.state.fence else "no",
+        "prepared": table.names[prepared.digest] if prepared else "none",
+        "last": table.names.get(host.state.tip.digest, "genesis"),
+    }
+    for claim in claims:
+        fact, value = claim.split("=")
+        assert facts[fact] == value, f"replica {replica}: {fact} is {facts[fact]}, not {value}"
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "submit": submit,
+    "deliver": deliver,
+    "drop": drop,
+    "hold": hold,
+    "release": release,
+    "settle": settle,
+    "twin": twin,
+    "keep": keep,
+    "replay": replay,
+    "heartbeats": heartbeats,
+    "expire": run_out,
+    "crash": take_down,
+    "restart": bring_up,
+    "wipe": wipe,
+    "expect": expect,
+}
+
+
+def take(table: Table, link: str, kind: str) -> list[tuple[int, int, Parcel]]:
+    """Take what matches out of the flight."""
+    chosen = [one for one in table.flight if matches(one, link, kind)]
+    table.flight = [one for one in table.flight if not matches(one, link, kind)]
+    return chosen
+
+
+def matches(one: tuple[int, int, Parcel], link: str, kind: str) -> bool:
+    sender, to, parcel = one
+    return fnmatch.fnmatch(f"{sender}->{to} {kind_of(parcel)}", f"{link} {kind}")
+
+
+def scripts() -> list[Path]:
+    return sorted(Path(__file__).parent.glob("*.txt"))
