@@ -78,7 +78,7 @@ async def start_api(
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-    except BaseException:
+    except OSError:
         await runner.cleanup()
         raise
     return RunningApi(port=runner.addresses[0][1], api=app[API], runner=runner)
