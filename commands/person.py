@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from client.connection import Client
+from client.directories import share_directory
 from client.enrolment import (
     ENROLMENT_BYTES_MAX,
     Enrolment,
@@ -192,3 +193,28 @@ def remember(name: str, account: str, **options: Any) -> None:
         found = find_account(wallet, account)
         add_contact(wallet, name, found)
     show({"name": name, "account": found}, f"{name} is {found.hex()}")
+
+
+@person.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--patient", help="Whose directory; the actor's own when left out.")
+@home_options
+def share(names: tuple[str, ...], patient: str | None, **options: Any) -> None:
+    """Let staff file records: seal the patient's category names to them.
+
+    \b
+    Example:
+      medledger person share dr-ada --as anna
+    """
+
+    async def work(client: Client) -> Outcome:
+        pseudonym = client.actor.account if patient is None else account_named(client, patient)
+        return await share_directory(
+            client, pseudonym, [account_named(client, one) for one in names]
+        )
+
+    outcome = run_client(make_home(**options), work)
+    show(
+        {"tx_id": outcome.tx_id, "height": outcome.height},
+        f"the directory is sealed to {', '.join(names)}",
+    )
