@@ -176,6 +176,14 @@ def _keep_genesis(home: Path, text: bytes) -> None:
     (home / GENESIS_NAME).write_bytes(text)
 
 
+@asynccontextmanager
+async def acting_as(client: Client, keys: Keys) -> AsyncIterator[Node]:
+    """Open a second session at the same node, for other keys of the wallet: a key agent's, say."""
+    async with open_node(client.node.url, patience=client.node.patience) as node:
+        await open_session(node, client.trust, keys, node_index=client.node_index)
+        yield node
+
+
 async def _first_reachable(
     stack: AsyncExitStack,
     urls: Sequence[str],

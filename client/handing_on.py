@@ -14,12 +14,11 @@ from client.errors import AnswerRejected, ClientError, NotFound
 from client.lookup import RECORDS_PROVEN_AT_ONCE, FoundVersion, check_author
 from client.recipients import (
     check_recipient_keys,
-    open_own,
     seal_to,
     wanted_recipients,
 )
-from client.records import enter_read, find_envelope, store_sealed
-from client.transfers import Progress, download_blob, fetch_sidecar
+from client.records import enter_read, find_envelope, open_envelope_of, store_sealed
+from client.transfers import Progress, download_blob
 from client.trust import ProvenView
 from client.workplace import sealed_file
 from crypto.hashing import Digest
@@ -133,8 +132,7 @@ async def reseal_version(client: Client, found: FoundVersion) -> None:
     keys, ref = openable
     old_context = found.context(client.chain_id)
     read = await enter_read(client, found, TREAT)
-    wrapped = await fetch_sidecar(client.node, ref.sidecar, read=read)
-    old = open_own(keys, ref, wrapped, found.pseudonym, old_context)
+    old = await open_envelope_of(client, found, keys, ref, read=read)
     fresh = make_seal_secrets(opening=old.opening)
     context = SealContext(
         chain_id=client.chain_id,
@@ -264,8 +262,7 @@ async def _envelopes_for(
         )
     keys, ref = openable
     context = found.context(client.chain_id)
-    wrapped = await fetch_sidecar(client.node, ref.sidecar)
-    inside = open_own(keys, ref, wrapped, found.pseudonym, context)
+    inside = await open_envelope_of(client, found, keys, ref)
     envelopes = seal_to(pending.gap.missing, inside, found.pseudonym, context)
     return [
         (

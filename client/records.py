@@ -15,19 +15,21 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any, Final
 
-from client.connection import Client, act, ask
+from client.connection import Client, act, acting_as, ask
 from client.directories import category_id, get_directory, label_tags
-from client.errors import KeyPending, LocalError, NotFound, Refused
-from client.http import get_json
+from client.errors import AnswerRejected, KeyPending, LocalError, NotFound, Refused
+from client.http import get_bytes
 from client.lookup import FoundVersion, find_version
 from client.proving import now_ms
 from client.recipients import open_own, seal_to, wanted_recipients
 from client.transactions import Outcome
 from client.transfers import Progress, Stored, download_blob, fetch_sidecar, upload_blob
+from client.trust import check_header
 from client.wallet import Keys, all_keys
 from client.workplace import check_free, sealed_file, show_file, unshown_file
 from crypto.cid import Cid
 from crypto.content import author_payload
+from crypto.errors import DecodeError
 from crypto.hashing import Digest, Domain
 from crypto.record_ids import (
     AccountId,
@@ -38,10 +40,12 @@ from crypto.record_ids import (
     make_seal_id,
     make_version_id,
 )
+from crypto.schema import decode
 from crypto.sealed import ContentDescription, SealedRecord, open_stream, seal_stream
 from crypto.sealed_format import RecordMetadata, SealSecrets, make_seal_secrets
 from crypto.signatures import sign
 from ledger.accounts import OrgId, account_key, get_account
+from ledger.exchange import SealedHeader
 from ledger.purposes import TREAT
 from ledger.records_payloads import (
     Confidentiality,
@@ -192,15 +196,14 @@ async def get_record(
     if file_name is not None:
         check_free(folder / file_name, overwrite=overwrite)
     read = await enter_read(client, found, purpose)
-    wrapped = await fetch_sidecar(client.node, ref.sidecar, read=read)
-    secrets_inside = open_own(keys, ref, wrapped, found.pseudonym, found.context(client.chain_id))
+    inside = await open_envelope_of(client, found, keys, ref, read=read)
     with sealed_file(client.wallet) as (_, sealed):
         seal = found.seal
         await download_blob(
             client.node, seal.cid, seal.size_bytes, sealed, read=read, progress=progress
         )
         path, metadata = await asyncio.to_thread(
-            _open_to_file, client, found, secrets_inside, sealed, folder, file_name, overwrite
+            _open_to_file, client, found, inside, sealed, folder, file_name, overwrite
         )
     return OpenedFile(path=path, metadata=metadata, found=found, read=read)
 
@@ -215,6 +218,21 @@ async def enter_read(client: Client, found: FoundVersion, purpose: str) -> Diges
         serving_node=client.node_index,
     )
     return (await act(client, "records.read", payload)).tx_id
+
+
+async def open_envelope_of(
+    client: Client, found: FoundVersion, keys: Keys, ref: EnvelopeRef, *, read: Digest | None = None
+) -> SealSecrets:
+    """Fetch an envelope and open it with the keys it is addressed to.
+
+    One that is addressed to a key agent in the same wallet is fetched in the agent's name.
+    """
+    if keys.account == client.actor.account:
+        wrapped = await fetch_sidecar(client.node, ref.sidecar, read=read)
+    else:
+        async with acting_as(client, keys) as node:
+            wrapped = await fetch_sidecar(node, ref.sidecar)
+    return open_own(keys, ref, wrapped, found.pseudonym, found.context(client.chain_id))
 
 
 def find_envelope(client: Client, found: FoundVersion) -> tuple[Keys, EnvelopeRef] | None:
@@ -316,15 +334,15 @@ async def _put_once(
 async def _find_openable(
     client: Client, record_id: RecordId, version_id: VersionId | None
 ) -> tuple[FoundVersion, Keys, EnvelopeRef]:
-    """Return a version with an envelope for this wallet; look again at the tip before giving up.
+    """Return a version with an envelope for this wallet; look at the newest state before giving up.
 
     A record or an envelope may be a block younger than the newest certified state.
     """
     try:
         found = await find_version(client, record_id, version_id)
     except NotFound:
-        tip = await _tip_height(client)
-        found = await find_version(client, record_id, version_id, at_least_height=tip)
+        newest = await _newest_change(client)
+        found = await find_version(client, record_id, version_id, at_least_height=newest)
     except Refused as refusal:
         if refusal.code != NOT_ENTITLED:
             raise
@@ -336,8 +354,8 @@ async def _find_openable(
         ) from refusal
     openable = find_envelope(client, found)
     if openable is None:
-        tip = await _tip_height(client)
-        found = await find_version(client, record_id, version_id, at_least_height=tip)
+        newest = await _newest_change(client)
+        found = await find_version(client, record_id, version_id, at_least_height=newest)
         openable = find_envelope(client, found)
     if openable is None:
         raise KeyPending(
@@ -347,12 +365,15 @@ async def _find_openable(
     return found, *openable
 
 
-async def _tip_height(client: Client) -> int:
-    answer = await get_json(client.node, "/v1/node")
+async def _newest_change(client: Client) -> int:
+    """Return the height of the newest block that may have changed the state."""
+    path = "/v1/headers/latest"
+    body = await get_bytes(client.node, path, bytes_max=SealedHeader.WIRE_BYTES_MAX)
     try:
-        return int(answer["tip"]["height"])
-    except (KeyError, TypeError, ValueError):
-        return client.height
+        header = check_header(client.trust, decode(SealedHeader, body))
+    except DecodeError as problem:
+        raise AnswerRejected(f"{path}: not a sealed header: {problem}") from problem
+    return header.height if header.tx_count else header.height - 1
 
 
 async def _own_organisation(client: Client) -> OrgId:
