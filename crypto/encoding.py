@@ -9,13 +9,13 @@ sorted text keys. There are no floats and no extension types.
 """
 
 import unicodedata
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 
 import msgpack
 
 from crypto.errors import DecodeError, EncodeError, NotCanonical, TooLarge
 
-Value: TypeAlias = Union[None, bool, int, bytes, str, tuple["Value", ...], dict[str, "Value"]]
+Value: TypeAlias = "bool | int | bytes | str | tuple[Value, ...] | dict[str, Value] | None"
 
 DEPTH_MAX: Final = 32
 """Nesting a value may have; schemas stay far below it."""

@@ -2,9 +2,9 @@
 
 Three lanes (emergency, governance, the rest) have reserved shares of the pool and of every block,
 so no flood in one lane keeps another one out. In a block a share that its lane does not use is
-there for the others: no block goes out half empty while something waits. Inside a lane the oldest goes first; one
-account gets at most so many per block and holds at most so many places of a lane. There is one
-entry per tx id, whatever number of signatures its sender makes. Time is passed in.
+there for the others: no block goes out half empty while something waits. Inside a lane the oldest
+goes first; one account gets at most so many per block and holds at most so many places of a lane.
+There is one entry per tx id, whatever number of signatures its sender makes. Time is passed in.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
