@@ -330,7 +330,7 @@ def test_keeping_more_heights_provable_does_not_bring_pruned_ones_back(
 
 def test_a_lost_tree_node_is_damage(tmp_path: Path, chain: Chain) -> None:
     grow(chain, 2)
-    world = open_world(chain.database, 2, LIMITS)
+    world = open_world(chain.database, 2, WorldLimits(nodes_max=0))
     root = state_root(world, 2)
     for key, _ in list(chain.database.scan(NODES)):
         chain.database.delete(key)
