@@ -9,6 +9,10 @@ All grants in force for a pseudonym are one value: a decision reads one key, and
 key says completely who has a right, or that nobody has. It is bounded in number and bytes. A grant
 whose period is over stays in it until the next change of the pseudonym's grants moves it aside;
 until then the decision passes over it, because it compares with block time.
+
+Inside a list each grant stands as its own encoded bytes: changing the list moves bytes about, and a
+grant is decoded once, not whenever its neighbours change. The id comes first in those bytes, so
+their order is the order of ids.
 """
 
 from collections.abc import Iterator
@@ -19,7 +23,7 @@ from typing import Annotated, ClassVar, Final
 
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
-from crypto.schema import U64, Count, decode, encode
+from crypto.schema import U64, Count, Size, decode, encode
 from ledger.access_payloads import Terms
 from ledger.records_payloads import is_ascending
 from ledger.state import Overlay, StateView
@@ -35,6 +39,11 @@ REQUESTS_MADE_MAX: Final = 64
 ENTRY_BYTES_MAX: Final = 64 << 10
 """Bytes of one value here, so that a proof of it stays a message."""
 
+ITEM_BYTES_MAX: Final = 6 << 10
+"""Bytes of one grant or request: its scope lists at most 256 records."""
+
+EncodedItem = Annotated[bytes, Size(1, ITEM_BYTES_MAX)]
+
 _DECODED_MAX: Final = 4_096
 
 
@@ -44,6 +53,8 @@ class Grant:
 
     `request_id` is the request it answers, if one was made.
     """
+
+    WIRE_BYTES_MAX: ClassVar[int] = ITEM_BYTES_MAX
 
     grant_id: Digest
     pseudonym: AccountId
@@ -55,16 +66,20 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantsInForce:
-    """A pseudonym's grants, ascending by id."""
+    """A pseudonym's grants, ascending by id; `encoded` are `Grant`s."""
 
     WIRE_VERSION: ClassVar[int] = 1
     WIRE_BYTES_MAX: ClassVar[int] = ENTRY_BYTES_MAX
 
-    grants: Annotated[tuple[Grant, ...], Count(0, GRANTS_MAX)]
+    encoded: Annotated[tuple[EncodedItem, ...], Count(0, GRANTS_MAX)]
 
     def __post_init__(self) -> None:
-        if not is_ascending([grant.grant_id for grant in self.grants]):
+        if not is_ascending(self.encoded):
             raise ValueError("grants do not ascend")
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        return tuple(_grant(one) for one in self.encoded)
 
 
 class Ending(Enum):
@@ -91,6 +106,8 @@ class EndedGrant:
 class Request:
     """A request for a right, waiting until `expires_ms`; `request_id` is its transaction's id."""
 
+    WIRE_BYTES_MAX: ClassVar[int] = ITEM_BYTES_MAX
+
     request_id: Digest
     pseudonym: AccountId
     requester: AccountId
@@ -102,16 +119,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingRequests:
-    """The requests a pseudonym has not answered, ascending by id; some may have lapsed."""
+    """The requests a pseudonym has not answered, ascending by id; some may have lapsed.
+
+    `encoded` are `Request`s.
+    """
 
     WIRE_VERSION: ClassVar[int] = 1
     WIRE_BYTES_MAX: ClassVar[int] = ENTRY_BYTES_MAX
 
-    requests: Annotated[tuple[Request, ...], Count(0, REQUESTS_MAX)]
+    encoded: Annotated[tuple[EncodedItem, ...], Count(0, REQUESTS_MAX)]
 
     def __post_init__(self) -> None:
-        if not is_ascending([request.request_id for request in self.requests]):
+        if not is_ascending(self.encoded):
             raise ValueError("requests do not ascend")
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        return tuple(_request(one) for one in self.encoded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +184,13 @@ def requester_key(account_id: AccountId) -> bytes:
 
 def get_grants(view: StateView, pseudonym: AccountId) -> tuple[Grant, ...]:
     """Return the pseudonym's grants by id; check the period of each before relying on it."""
+    return grants_in_force(view, pseudonym).grants
+
+
+def grants_in_force(view: StateView, pseudonym: AccountId) -> GrantsInForce:
+    """Return the entry that holds the pseudonym's grants."""
     encoded = view.get(grants_key(pseudonym))
-    return () if encoded is None else _grants(encoded).grants
+    return GrantsInForce(encoded=()) if encoded is None else _grants(encoded)
 
 
 def get_ended_grants(
@@ -175,8 +204,13 @@ def get_ended_grants(
 
 def get_requests(view: StateView, pseudonym: AccountId) -> tuple[Request, ...]:
     """Return what the pseudonym has been asked and not answered; some may have lapsed."""
+    return pending_requests(view, pseudonym).requests
+
+
+def pending_requests(view: StateView, pseudonym: AccountId) -> PendingRequests:
+    """Return the entry that holds what the pseudonym has been asked."""
     encoded = view.get(requests_key(pseudonym))
-    return () if encoded is None else decode(PendingRequests, encoded).requests
+    return PendingRequests(encoded=()) if encoded is None else _requests(encoded)
 
 
 def get_requests_made(view: StateView, account_id: AccountId) -> tuple[RequestMade, ...]:
@@ -198,3 +232,18 @@ def put_ended_grant(state: Overlay, ended: EndedGrant) -> None:
 @lru_cache(maxsize=_DECODED_MAX)
 def _grants(encoded: bytes) -> GrantsInForce:
     return decode(GrantsInForce, encoded)
+
+
+@lru_cache(maxsize=_DECODED_MAX)
+def _requests(encoded: bytes) -> PendingRequests:
+    return decode(PendingRequests, encoded)
+
+
+@lru_cache(maxsize=4 * _DECODED_MAX)
+def _grant(encoded: bytes) -> Grant:
+    return decode(Grant, encoded)
+
+
+@lru_cache(maxsize=_DECODED_MAX)
+def _request(encoded: bytes) -> Request:
+    return decode(Request, encoded)

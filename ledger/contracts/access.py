@@ -3,7 +3,7 @@
 A right's id, and a request's, is the id of the transaction that made it.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
@@ -23,7 +23,7 @@ from ledger.access_state import (
     Ending,
     Grant,
     GrantsInForce,
-    get_grants,
+    grants_in_force,
     grants_key,
     put_ended_grant,
 )
@@ -75,13 +75,15 @@ def on_revoke(context: Context, revoke: AccessRevoke) -> None:
     """End a right at once; what is sealed from now on has no envelope for it."""
     check_own(context, revoke.pseudonym)
     kept = _sweep(context, revoke.pseudonym)
-    grant = next((one for one in kept if one.grant_id == revoke.grant), None)
-    if grant is None:
+    found = [one for one in kept if one.grant.grant_id == revoke.grant]
+    if not found:
         raise Refused(
             "access.unknown_grant",
             f"no grant {revoke.grant.hex()[:16]} is in force; it may have ended already",
         )
-    _put_grants(context, revoke.pseudonym, [one for one in kept if one is not grant])
+    grant = found[0].grant
+    others = [one.encoded for one in kept if one not in found]
+    _put_grants(context, revoke.pseudonym, others)
     _set_aside(context, grant, Ending.REVOKED, context.time_ms)
     context.emit(
         "access.revoked",
@@ -105,17 +107,26 @@ def _give(context: Context, patient: Account, terms: Terms, *, request_id: Diges
     limit = min(context.parameters.grants_per_patient_max, GRANTS_MAX)
     if len(kept) >= limit:
         raise _full(limit)
-    if _put_grants(context, patient.account_id, [*kept, grant]) > ENTRY_BYTES_MAX:
+    encoded = [*(one.encoded for one in kept), encode(grant)]
+    if _put_grants(context, patient.account_id, encoded) > ENTRY_BYTES_MAX:
         raise _full(len(kept))
     return grant
 
 
-def _sweep(context: Context, pseudonym: AccountId) -> list[Grant]:
+class Kept(NamedTuple):
+    """A grant that stays in force, with its bytes, so that it is not encoded again."""
+
+    encoded: bytes
+    grant: Grant
+
+
+def _sweep(context: Context, pseudonym: AccountId) -> list[Kept]:
     """Set aside what has expired and return the others; the caller writes them back."""
-    kept: list[Grant] = []
-    for grant in get_grants(context.state, pseudonym):
+    kept: list[Kept] = []
+    entry = grants_in_force(context.state, pseudonym)
+    for encoded, grant in zip(entry.encoded, entry.grants, strict=True):
         if context.time_ms < grant.terms.until_ms:
-            kept.append(grant)
+            kept.append(Kept(encoded, grant))
         else:
             _set_aside(context, grant, Ending.EXPIRED, grant.terms.until_ms)
     return kept
@@ -128,12 +139,11 @@ def _set_aside(context: Context, grant: Grant, ending: Ending, ended_ms: int) ->
     put_ended_grant(context.state, ended)
 
 
-def _put_grants(context: Context, pseudonym: AccountId, grants: list[Grant]) -> int:
+def _put_grants(context: Context, pseudonym: AccountId, encoded: list[bytes]) -> int:
     """Write a pseudonym's grants and return the bytes they take."""
-    ordered = tuple(sorted(grants, key=lambda grant: grant.grant_id))
-    encoded = encode(GrantsInForce(grants=ordered))
-    context.state.put(grants_key(pseudonym), encoded)
-    return len(encoded)
+    entry = encode(GrantsInForce(encoded=tuple(sorted(encoded))))
+    context.state.put(grants_key(pseudonym), entry)
+    return len(entry)
 
 
 def _full(limit: int) -> Refused:

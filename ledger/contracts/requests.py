@@ -4,7 +4,7 @@ Part of the access contract (`ledger.contracts.access` lists its kinds). What ha
 away when the list it stands in next changes; until then block time tells.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
@@ -20,6 +20,7 @@ from ledger.access_state import (
     RequestsMade,
     get_requests,
     get_requests_made,
+    pending_requests,
     requester_key,
     requests_key,
 )
@@ -40,6 +41,13 @@ REQUEST_MS_MAX: Final = 90 * 24 * 3_600_000
 
 REQUESTS_PER_PAIR_MAX: Final = 4
 """Requests one account may have waiting with one patient, so that none fills the patient's list."""
+
+
+class Waiting(NamedTuple):
+    """A request that has not lapsed, with its bytes, so that it is not encoded again."""
+
+    encoded: bytes
+    request: Request
 
 
 def on_request(context: Context, asked: AccessRequest) -> None:
@@ -101,7 +109,8 @@ def take_request(context: Context, pseudonym: AccountId, request_id: Digest) -> 
             "access.unknown_request",
             f"no request {request_id.hex()[:16]} waits; it may be answered or lapsed",
         )
-    others = [one for one in _unlapsed(context, waiting) if one is not request]
+    unlapsed = _unlapsed(context, pseudonym)
+    others = [one.encoded for one in unlapsed if one.request.request_id != request_id]
     _put_requests(context, pseudonym, others)
     made = get_requests_made(context.state, request.requester)
     _put_requests_made(
@@ -117,11 +126,11 @@ def _may_ask_for(requester: Account, grantee: Grantee) -> bool:
 
 
 def _add_request(context: Context, request: Request) -> None:
-    waiting = _unlapsed(context, get_requests(context.state, request.pseudonym))
+    waiting = _unlapsed(context, request.pseudonym)
     limit = min(context.parameters.requests_per_patient_max, REQUESTS_MAX)
     if len(waiting) >= limit:
         raise Refused("access.requests_full", "the patient has too many requests to answer")
-    own = sum(1 for one in waiting if one.requester == request.requester)
+    own = sum(1 for one in waiting if one.request.requester == request.requester)
     if own >= REQUESTS_PER_PAIR_MAX:
         raise Refused(
             "access.requests_full",
@@ -139,7 +148,8 @@ def _add_request(context: Context, request: Request) -> None:
             f"{len(made)} requests of yours wait for answers",
             (("requests", len(made)),),
         )
-    if _put_requests(context, request.pseudonym, [*waiting, request]) > ENTRY_BYTES_MAX:
+    encoded = [*(one.encoded for one in waiting), encode(request)]
+    if _put_requests(context, request.pseudonym, encoded) > ENTRY_BYTES_MAX:
         raise Refused("access.requests_full", "the patient has too many requests to answer")
     pointer = RequestMade(
         request_id=request.request_id,
@@ -149,16 +159,20 @@ def _add_request(context: Context, request: Request) -> None:
     _put_requests_made(context, request.requester, [*made, pointer])
 
 
-def _unlapsed(context: Context, requests: tuple[Request, ...]) -> list[Request]:
-    return [one for one in requests if context.time_ms < one.expires_ms]
+def _unlapsed(context: Context, pseudonym: AccountId) -> list[Waiting]:
+    entry = pending_requests(context.state, pseudonym)
+    return [
+        Waiting(encoded, request)
+        for encoded, request in zip(entry.encoded, entry.requests, strict=True)
+        if context.time_ms < request.expires_ms
+    ]
 
 
-def _put_requests(context: Context, pseudonym: AccountId, requests: list[Request]) -> int:
+def _put_requests(context: Context, pseudonym: AccountId, encoded: list[bytes]) -> int:
     """Write what a pseudonym has to answer and return the bytes it takes."""
-    ordered = tuple(sorted(requests, key=lambda request: request.request_id))
-    encoded = encode(PendingRequests(requests=ordered))
-    context.state.put(requests_key(pseudonym), encoded)
-    return len(encoded)
+    entry = encode(PendingRequests(encoded=tuple(sorted(encoded))))
+    context.state.put(requests_key(pseudonym), entry)
+    return len(entry)
 
 
 def _put_requests_made(context: Context, requester: AccountId, made: list[RequestMade]) -> None:

@@ -246,7 +246,10 @@ def access_entries() -> dict[str, Any]:
         expires_ms=request.expires_ms,
     )
     return {
-        "GrantsInForce": GrantsInForce(grants=(grant, answered)),
+        "Grant": grant,
+        "Grant, answering a request": answered,
+        "Request": request,
+        "GrantsInForce": GrantsInForce(encoded=(encode(grant), encode(answered))),
         **{
             f"EndedGrant, {ending.value}": EndedGrant(
                 grant=grant,
@@ -256,7 +259,7 @@ def access_entries() -> dict[str, Any]:
             )
             for ending in Ending
         },
-        "PendingRequests": PendingRequests(requests=(request,)),
+        "PendingRequests": PendingRequests(encoded=(encode(request),)),
         "RequestsMade": RequestsMade(requests=(made,)),
     }
 

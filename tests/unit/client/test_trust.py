@@ -75,7 +75,7 @@ def test_a_hidden_grant_is_refused() -> None:
     certified = CertifiedState()
     certified.hospitals.grant(certified.hospitals.terms(SOUTH_DOCTOR))
     honest = certified.witness((GRANTS_KEY,))
-    hidden = encode(GrantsInForce(grants=()))
+    hidden = encode(GrantsInForce(encoded=()))
 
     for changes in ({GRANTS_KEY: hidden}, {GRANTS_KEY: None}):
         lying = certified.witness((GRANTS_KEY,), changes=changes, sealed=honest.sealed_header)

@@ -54,7 +54,7 @@ def test_a_content_address_is_one(put: RecordPut) -> None:
 @pytest.mark.parametrize("kind", [GrantsInForce, PendingRequests, RequestsMade])
 def test_entries_of_a_list_ascend(kind: type) -> None:
     value = access_entries()[kind.__name__]
-    name = "grants" if kind is GrantsInForce else "requests"
+    name = "requests" if kind is RequestsMade else "encoded"
     items = getattr(value, name)
 
     with pytest.raises(ValueError, match="do not ascend"):
