@@ -1,80 +1,162 @@
-"""Merkle trees as of RFC 6962: roots over lists, and proofs that a leaf stands in one.
+"""Merkle trees over lists (RFC 6962, RFC 9162): roots, and proofs of inclusion and of extension.
 
-Leaves are hashed behind 0x00, inner nodes behind 0x01, and a list is split at the largest power of
-two below its length, so no leaf passes for a node and no list has the root of another. The number
-of leaves and the index of a leaf are part of what a proof is checked against.
+The root of an empty list is SHA-256 of nothing; of one leaf SHA-256(0x00 || leaf); of more,
+SHA-256(0x01 || left || right), split at the largest power of two below their number. The prefixes
+keep a leaf from passing for an inner node. Nothing is ever duplicated to fill a level, so lists of
+different length never share a root, and a proof is checked against the number of leaves: it has
+exactly as many hashes as the place needs. Index and count must come from what is signed.
 """
 
-import hashlib
 from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
 
 from crypto.errors import InvalidProof
 from crypto.hashing import Digest
 
-EMPTY_ROOT = Digest(hashlib.sha256(b"").digest())
+EMPTY_ROOT: Final = Digest(sha256().digest())
+
+_LEAF: Final = b"\x00"
+_INNER: Final = b"\x01"
+_HASH_BYTES: Final = 32
 
 
 def merkle_root(leaves: Sequence[bytes]) -> Digest:
-    """Return the Merkle tree hash of a list (RFC 6962 §2.1)."""
-    if not leaves:
+    """Return the root of a list of leaves (RFC 9162 §2.1.1)."""
+    level = [sha256(_LEAF + leaf).digest() for leaf in leaves]
+    if not level:
         return EMPTY_ROOT
-    sha256 = hashlib.sha256
-    level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
     while len(level) > 1:
-        # Pairs from the left, an odd last one moves up: the split at the largest power of two.
-        paired = [
-            sha256(b"\x01" + level[index] + level[index + 1]).digest()
-            for index in range(0, len(level) - 1, 2)
-        ]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
+        level = _level_above(level)
     return Digest(level[0])
 
 
 def make_inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[Digest, ...]:
-    """Return the audit path of the leaf at `index`, from its sibling upwards (§2.1.1)."""
-    assert 0 <= index < len(leaves), "the leaf is in the list"
-    level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    path: list[Digest] = []
+    """Return the hashes beside the path of a leaf, from the leaf up (RFC 9162 §2.1.3.1)."""
+    assert 0 <= index < len(leaves), "a leaf of the list"
+    path = []
+    level = [sha256(_LEAF + leaf).digest() for leaf in leaves]
     while len(level) > 1:
-        sibling = index ^ 1
-        if sibling < len(level):
-            path.append(Digest(level[sibling]))
-        paired = [
-            hashlib.sha256(b"\x01" + level[at] + level[at + 1]).digest()
-            for at in range(0, len(level) - 1, 2)
-        ]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level, index = paired, index // 2
+        if index ^ 1 < len(level):
+            path.append(Digest(level[index ^ 1]))
+        index >>= 1
+        level = _level_above(level)
     return tuple(path)
 
 
 def check_inclusion(
     root: Digest, leaf: bytes, index: int, count: int, path: Sequence[bytes]
 ) -> None:
-    """Raise `InvalidProof` unless `leaf` stands at `index` of the `count` leaves behind `root`.
+    """Raise `InvalidProof` unless `leaf` is number `index` of the `count` leaves under `root`.
 
-    RFC 9162 §2.1.3.2; the path has exactly the length that index and count determine.
+    RFC 9162 §2.1.3.2.
     """
     if not 0 <= index < count:
         raise InvalidProof(f"leaf {index} of {count}")
-    if any(len(sibling) != len(EMPTY_ROOT) for sibling in path):
-        raise InvalidProof("a sibling that is no digest")
-    at, last = index, count - 1
-    reached = hashlib.sha256(b"\x00" + leaf).digest()
-    for sibling in path:
+    _check_hashes(path)
+    reached = sha256(_LEAF + leaf).digest()
+    place, last = index, count - 1
+    for beside in path:
         if last == 0:
-            raise InvalidProof("the path is too long")
-        if at % 2 or at == last:
-            reached = hashlib.sha256(b"\x01" + sibling + reached).digest()
-            while at % 2 == 0 and at:
-                at, last = at // 2, last // 2
+            raise InvalidProof("a path with hashes too many")
+        if place & 1 or place == last:
+            reached = _hash_inner(beside, reached)
+            place, last = _climb_past_lone(place, last)
         else:
-            reached = hashlib.sha256(b"\x01" + reached + sibling).digest()
-        at, last = at // 2, last // 2
+            reached = _hash_inner(reached, beside)
+        place, last = place >> 1, last >> 1
     if last != 0:
-        raise InvalidProof("the path is too short")
+        raise InvalidProof("a path with hashes too few")
     if reached != root:
         raise InvalidProof("the path does not lead to the root")
+
+
+def make_consistency_proof(leaves: Sequence[bytes], old_count: int) -> tuple[Digest, ...]:
+    """Return the proof that the list begins with its first `old_count` leaves (§2.1.4.1)."""
+    assert 0 <= old_count <= len(leaves), "a beginning of the list"
+    if old_count in (0, len(leaves)):
+        return ()
+    proof = []
+    first, end = 0, len(leaves)
+    while old_count != end:
+        middle = first + _split(end - first)
+        if old_count <= middle:
+            proof.append(merkle_root(leaves[middle:end]))
+            end = middle
+        else:
+            proof.append(merkle_root(leaves[first:middle]))
+            first = middle
+    if first:  # Otherwise this subtree is the whole old tree, whose root the verifier has.
+        proof.append(merkle_root(leaves[first:end]))
+    return tuple(reversed(proof))
+
+
+def check_consistency(
+    old_root: Digest, old_count: int, root: Digest, count: int, proof: Sequence[bytes]
+) -> None:
+    """Raise `InvalidProof` unless the list under `root` begins with that under `old_root`.
+
+    RFC 9162 §2.1.4.2. Every list begins with the empty one and with itself, which takes no hashes.
+    """
+    if not 0 <= old_count <= count:
+        raise InvalidProof(f"{old_count} leaves that grew to {count}")
+    _check_hashes(proof)
+    if old_count in (0, count):
+        expected = EMPTY_ROOT if old_count == 0 else root
+        if proof or old_root != expected or (count == 0 and root != EMPTY_ROOT):
+            raise InvalidProof("a list that does not begin so")
+        return
+    place, last = old_count - 1, count - 1
+    while place & 1:
+        place, last = place >> 1, last >> 1
+    beside = list(proof)
+    if place == 0:  # The old tree is a whole subtree of the new one.
+        beside.insert(0, old_root)
+    if not beside:
+        raise InvalidProof("a proof with hashes too few")
+    old_reached = reached = beside[0]
+    for one in beside[1:]:
+        if last == 0:
+            raise InvalidProof("a proof with hashes too many")
+        if place & 1 or place == last:
+            old_reached, reached = _hash_inner(one, old_reached), _hash_inner(one, reached)
+            place, last = _climb_past_lone(place, last)
+        else:
+            reached = _hash_inner(reached, one)
+        place, last = place >> 1, last >> 1
+    if last != 0:
+        raise InvalidProof("a proof with hashes too few")
+    if old_reached != old_root or reached != root:
+        raise InvalidProof("the proof does not lead to both roots")
+
+
+def _level_above(level: list[bytes]) -> list[bytes]:
+    """Return the hashes of the pairs of a level; a lone last hash rises unchanged."""
+    above = [
+        sha256(_INNER + left + right).digest()
+        for left, right in zip(level[::2], level[1::2], strict=False)
+    ]
+    if len(level) & 1:
+        above.append(level[-1])
+    return above
+
+
+def _hash_inner(left: bytes, right: bytes) -> bytes:
+    return sha256(_INNER + left + right).digest()
+
+
+def _climb_past_lone(place: int, last: int) -> tuple[int, int]:
+    """Return where the last node of a level stands when it next has a sibling on its left."""
+    while not place & 1 and place:
+        place, last = place >> 1, last >> 1
+    return place, last
+
+
+def _split(count: int) -> int:
+    """Return the largest power of two below a count of at least two."""
+    return 1 << ((count - 1).bit_length() - 1)
+
+
+def _check_hashes(hashes: Sequence[bytes]) -> None:
+    if any(len(one) != _HASH_BYTES for one in hashes):
+        raise InvalidProof("a hash that has not 32 bytes")
