@@ -7,14 +7,14 @@ takes a few milliseconds, and a helper thread would wait longer than that for th
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Generator, Sequence
+from typing import Final, TypeVar
 
 from consensus.effects import Decide
 from crypto.schema import decode, encode
 from ledger.blocks import BlockBodies, Header
 from ledger.transactions import Transaction, decode_transaction
-from ledger.transition import BlockResult, apply_block
+from ledger.transition import BlockResult, apply_block_in_slices
 from shell.chain import Chain, publish
 from shell.proposals import Proposals
 from shell.sidecars import settle_sidecars
@@ -22,6 +22,8 @@ from storage.chain import DecidedBlock, has_block, publish_commit, stage_block, 
 from storage.sidecars import SidecarStore
 
 log = logging.getLogger("medledger.execution")
+
+T = TypeVar("T")
 
 SLICE_TRANSACTIONS: Final = 64
 
@@ -47,26 +49,21 @@ async def execute(
     header = decode(Header, block.header)
     _check_roots(chain, header)
     transactions = await _transactions_of(chain, proposals, decision)
-    result = apply_block(
-        chain.view(),
-        chain_id=chain.chain_id,
-        height=block.height,
-        time_ms=header.time_ms,
-        transactions=transactions,
+    result = await _breathing(
+        apply_block_in_slices(
+            chain.view(),
+            chain_id=chain.chain_id,
+            height=block.height,
+            time_ms=header.time_ms,
+            transactions=transactions,
+        )
     )
     stored = DecidedBlock(
         header=block.header,
         certificate=encode(decision.certificate),
         transactions=tuple(transactions),
     )
-    steps = stage_block(chain.stored, stored, result)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            commit = done.value
-            break
-        await asyncio.sleep(0)
+    commit = await _breathing(stage_block(chain.stored, stored, result))
     write_commit(chain.stored, commit)
     publish_commit(chain.stored, commit)
     chain.pool.remove([one.tx_id for one in transactions])
@@ -74,6 +71,17 @@ async def execute(
     publish(chain, transactions)
     _log_block(header, result)
     return result
+
+
+async def _breathing(steps: Generator[None, None, T]) -> T:
+    """Run sliced work to its end, giving the loop a turn at every pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await asyncio.sleep(0)
 
 
 def _check_roots(chain: Chain, header: Header) -> None:

@@ -14,6 +14,7 @@ from api.ports import NotTaken, Submitted, TransactionStatus
 from crypto.envelopes import check_sidecar
 from crypto.errors import CryptoError
 from crypto.hashing import Digest
+from crypto.signatures import remember_valid
 from ledger.errors import (
     AlreadyPooled,
     InvalidSidecars,
@@ -26,7 +27,12 @@ from ledger.errors import (
 )
 from ledger.pool import Entry, Pool
 from ledger.replay import Status
-from ledger.transactions import Transaction, decode_transaction, signature_job
+from ledger.transactions import (
+    Transaction,
+    decode_transaction,
+    inner_signature_jobs,
+    signature_job,
+)
 from ledger.validation import check_admission
 from shell.chain import Chain
 from shell.clock import Clock
@@ -136,12 +142,24 @@ async def _verify_and_pool(
             intake.under_check[transaction.signed_hash] = mark
             ours.append(transaction)
     try:
-        valid = await intake.verifier.is_valid([signature_job(one) for one in ours])
-        verdicts = {one.signed_hash: ok for one, ok in zip(ours, valid, strict=True)}
+        verdicts = await _verify(intake, ours)
         return _pool_all(intake, fresh, verdicts, is_gossip=is_gossip)
     finally:
         for one in ours:
             intake.under_check.pop(one.signed_hash).cancel()
+
+
+async def _verify(intake: Intake, transactions: Sequence[Transaction]) -> dict[Digest, bool]:
+    """Check signatures in one go, those inside payloads too, so that execution need not wait."""
+    view = intake.chain.view()
+    inner = [inner_signature_jobs(view, one) for one in transactions]
+    jobs = [signature_job(one) for one in transactions]
+    valid = await intake.verifier.is_valid([*jobs, *(job for some in inner for job in some)])
+    flat = (job for some in inner for job in some)
+    for job, ok in zip(flat, valid[len(jobs) :], strict=True):
+        if ok:
+            remember_valid(job)
+    return {one.signed_hash: ok for one, ok in zip(transactions, valid[: len(jobs)], strict=True)}
 
 
 def _pool_all(
