@@ -120,12 +120,6 @@ def feed(parser: Parser, chunk: bytes) -> list[Frame]:
     return _split(parser, chunk)
 
 
-def check_parser(parser: Parser) -> None:
-    """Raise the `FrameError` that ended the parsing, if one did."""
-    if parser.breach is not None:
-        raise parser.breach
-
-
 def _split(parser: Parser, chunk: bytes) -> list[Frame]:
     limits = parser.limits
     unpack = HEADER.unpack_from

@@ -89,10 +89,6 @@ def take_frames(queues: LaneQueues, bytes_max: int) -> list[bytes]:
     return taken
 
 
-def is_empty(queues: LaneQueues) -> bool:
-    return not any(queues.frames)
-
-
 def has_room(queues: LaneQueues, lane: Lane, size: int) -> bool:
     """Whether a frame of `size` bytes would be taken without dropping another."""
     limit = queues.limits[lane]

@@ -161,11 +161,11 @@ class Network:
         """Send a message to one member, or count it as unsent if there is no link to it."""
         peer = self._table.by_id.get(peer_id)
         if peer is not None:
-            _send_message(peer, self._lane(kind, body), encode_frame(kind, 0, body))
+            _send_message(peer, _lane_of(self._config, kind, body), encode_frame(kind, 0, body))
 
     def broadcast(self, kind: int, body: bytes) -> None:
         """Send a message to every member."""
-        lane = self._lane(kind, body)
+        lane = _lane_of(self._config, kind, body)
         frame = encode_frame(kind, 0, body)
         for peer in self._table.by_id.values():
             _send_message(peer, lane, frame)
@@ -219,7 +219,7 @@ class Network:
         Raises `PeerUnreachable`, `RequestTimeout` (the outcome is unknown), `PeerRefused`, and
         `ReplyTooLarge` above `reply_bytes_max`.
         """
-        lane = self._lane(kind, body)
+        lane = _lane_of(self._config, kind, body)
         bytes_max = self._config.reply_bytes_max if reply_bytes_max is None else reply_bytes_max
 
         async def ask_in_turn() -> bytes:
@@ -235,7 +235,7 @@ class Network:
         At most the configured window of it is in memory. Raises what `request` raises; it is
         timed out when no chunk comes for the configured stall time.
         """
-        lane = self._lane(kind, body)
+        lane = _lane_of(self._config, kind, body)
         async with slot_of(self._table, peer_id, lane):
             to = channel_to(self._table, peer_id)
             window_bytes, stall_s = self._config.window_bytes, self._stall_s
@@ -250,7 +250,7 @@ class Network:
         self, peer_id: int, kind: int, header: bytes, chunks: AsyncIterator[bytes]
     ) -> bytes:
         """Upload the chunks to a member and return its reply; raises what `request` raises."""
-        lane = self._lane(kind, header)
+        lane = _lane_of(self._config, kind, header)
         async with slot_of(self._table, peer_id, lane):
             to = channel_to(self._table, peer_id)
             bytes_max, stall_s = self._config.reply_bytes_max, self._stall_s
@@ -284,11 +284,6 @@ class Network:
 
     # Below: shared steps.
 
-    def _lane(self, kind: int, body: bytes) -> Lane:
-        rule = self._config.kinds[kind]
-        assert len(body) <= rule.bytes_max, "we keep to our own limits"
-        return rule.lane
-
     def _start_task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -303,6 +298,12 @@ class Network:
         install_certificate(self._contexts, self._identity, certificate)
         loop = asyncio.get_running_loop()
         self._renewal = loop.call_later(lifetime_s / 2, self._renew_certificate)
+
+
+def _lane_of(config: NetworkConfig, kind: int, body: bytes) -> Lane:
+    rule = config.kinds[kind]
+    assert len(body) <= rule.bytes_max, "we keep to our own limits"
+    return rule.lane
 
 
 def _send_message(peer: Peer, lane: Lane, frame: bytes) -> None:

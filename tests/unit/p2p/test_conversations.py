@@ -153,7 +153,12 @@ async def test_a_request_without_an_answer_times_out_and_its_handler_is_cancelle
 
 async def test_requests_to_nobody_fail_at_once() -> None:
     async with running(0) as one:
-        with pytest.raises(PeerUnreachable):
+        absent = PeerAddress(peer_id=8, host="127.0.0.1", port=1, pin=bytes(32))
+        one.network.set_peers([absent], self_id=0)
+
+        with pytest.raises(PeerUnreachable, match="member 8"):
+            await one.network.request(8, ASK, b"", 5000)
+        with pytest.raises(PeerUnreachable, match="no member 7"):
             await one.network.request(7, ASK, b"", 5000)
         with pytest.raises(PeerUnreachable):
             async for _ in one.network.stream_request(7, FETCH, b""):

@@ -10,12 +10,15 @@ from p2p.lanes import (
     LaneLimit,
     LaneQueues,
     drop_all,
-    is_empty,
     put_frame,
     take_frames,
 )
 
 SMALL = LaneLimit(bytes_max=100, frames_max=5)
+
+
+def is_empty(queues: LaneQueues) -> bool:
+    return not any(queues.frames)
 
 
 def make_queues(changes: Mapping[Lane, LaneLimit] | None = None) -> LaneQueues:

@@ -2,6 +2,7 @@ import asyncio
 import datetime
 import socket
 import ssl
+from contextlib import suppress
 from struct import pack
 
 import pytest
@@ -416,6 +417,76 @@ async def test_two_that_dial_each_other_keep_one_connection() -> None:
         assert [one.links, other.links] == settled
         assert one.peer(1).reconnects <= 1
         assert other.peer(0).reconnects <= 1
+
+
+async def test_of_two_connections_in_opposite_directions_the_lower_pin_decides() -> None:
+    async with consortium(2) as (dialer, other), raw_peer(dialer, other.identity) as caller:
+        kind, _, body = await caller.next_frame(Control.WELCOME, Control.GOODBYE)
+        if dialer.identity.pin < other.identity.pin:
+            assert (kind, body) == (Control.GOODBYE, b"duplicate")
+            assert dialer.links == [(1, True)]
+        else:
+            assert kind == Control.WELCOME
+            assert dialer.links == [(1, True), (1, False), (1, True)]
+
+
+async def test_a_caller_with_our_own_key_is_refused() -> None:
+    async with running(5, guest_policy=lambda _pin: frozenset({ASK})) as node:
+        async with raw_peer(node, node.identity) as raw:
+            farewell = await raw.next_frame(Control.GOODBYE, Control.WELCOME)
+
+        assert farewell[2] == b"own_key"
+
+
+async def test_an_address_where_nobody_shakes_hands_times_out() -> None:
+    async with running(0, handshake_timeout_ms=50) as node:
+        silent = socket.create_server(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        absent = PeerAddress(peer_id=1, host="127.0.0.1", port=port, pin=bytes(32))
+
+        node.network.set_peers([absent], self_id=0)
+        await until(lambda: node.peer(1).reason == "timeout")
+
+        assert node.peer(1).state is PeerState.CONNECTING
+        silent.close()
+
+
+async def test_an_address_that_speaks_no_tls_is_reported_so() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail ready\r\n")
+        await read_or_end(reader)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with running(0) as node:
+        port = server.sockets[0].getsockname()[1]
+        absent = PeerAddress(peer_id=1, host="127.0.0.1", port=port, pin=bytes(32))
+
+        node.network.set_peers([absent], self_id=0)
+        await until(lambda: node.peer(1).reason == "handshake")
+
+        assert not node.faults
+    server.close()
+    await server.wait_closed()
+
+
+async def test_closing_ends_an_attempt_to_connect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with running(0) as node:
+            port = silent.getsockname()[1]
+            absent = PeerAddress(peer_id=1, host="127.0.0.1", port=port, pin=bytes(32))
+            node.network.set_peers([absent], self_id=0)
+            silent.settimeout(0)
+            accepted = None
+            while accepted is None:
+                with suppress(BlockingIOError):
+                    accepted, _ = silent.accept()
+                await asyncio.sleep(0)
+
+            await node.network.close()
+
+            assert node.network.connected() == ()
+            accepted.close()
 
 
 async def test_a_fault_of_a_callback_is_reported_and_ends_only_that_link() -> None:

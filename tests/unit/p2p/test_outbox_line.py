@@ -7,7 +7,7 @@ import pytest
 
 from p2p.config import LANE_LIMITS
 from p2p.errors import PeerUnreachable
-from p2p.lanes import LANES, Lane, LaneQueues, has_room, is_empty
+from p2p.lanes import LANES, Lane, LaneQueues, has_room
 from p2p.outbox import Outbox, attach, close_outbox, flush, put, send
 
 FRAME = bytes(60_000)
@@ -139,7 +139,7 @@ async def test_an_urgent_frame_overtakes_what_was_not_given_away() -> None:
 
         send(outbox, Lane.CONSENSUS, b"urgent")
         received = b""
-        while b"urgent" not in received or not is_empty(outbox.queues):
+        while b"urgent" not in received or any(outbox.queues.frames):
             received += await loop.sock_recv(there, 2**16)
         with suppress(BlockingIOError):
             while chunk := there.recv(2**16):

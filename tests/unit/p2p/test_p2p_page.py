@@ -7,6 +7,11 @@ from p2p.lanes import DROPPABLE, Lane
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "p2p.md"
 
 
+def body_bytes_max(text: str) -> int:
+    """The upper end of what the page says about a body: `u32`, `8` or `1..64, a code`."""
+    return 4 if text == "u32" else int(re.findall(r"\d+", text)[-1])
+
+
 def test_the_page_lists_the_kinds_of_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)
 
@@ -18,14 +23,7 @@ def test_the_page_lists_the_kinds_of_the_code() -> None:
 def test_the_page_gives_the_sizes_of_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| [A-Z_]+ \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)
 
-    sizes = {
-        int(kind): 4
-        if "u32" in body
-        else int(re.findall(r"\d+", body)[-1])
-        if (".." in body)
-        else int(body)
-        for kind, body in rows
-    }
+    sizes = {int(kind): body_bytes_max(body) for kind, body in rows}
 
     assert sizes == {int(control): bytes_max for control, bytes_max in CONTROL_BYTES_MAX.items()}
     assert f"Kinds from\n{FIRST_KIND} belong" in PAGE.read_text()
