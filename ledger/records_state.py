@@ -291,6 +291,21 @@ def patient_reads(
         yield key, decode(ReadEntry, encoded)
 
 
+def seal_reads(
+    view: StateView,
+    *,
+    pseudonym: AccountId,
+    record_id: RecordId,
+    version_id: VersionId,
+    seal_id: SealId,
+    limit: int,
+) -> Iterator[ReadEntry]:
+    """Yield who has read one seal, and from which node."""
+    prefix = reads_prefix(pseudonym) + record_id + version_id + seal_id
+    for _, encoded in view.scan(prefix, limit=limit):
+        yield decode(ReadEntry, encoded)
+
+
 def put_record(state: Overlay, record: Record) -> None:
     state.put(record_key(record.facts.record_id), encode(record))
 

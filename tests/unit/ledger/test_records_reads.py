@@ -10,7 +10,7 @@ from crypto.validators import ReplicaId
 from ledger.access_payloads import AccessRevoke
 from ledger.accounts import Role
 from ledger.purposes import HRESCH
-from ledger.records_state import ReadEntry, get_read_entry
+from ledger.records_state import ReadEntry, get_read_entry, seal_reads
 from ledger.serving import decide_serving
 from tests.unit.ledger.record_samples import (
     AUDITOR,
@@ -245,3 +245,23 @@ def test_entries_of_two_readers_and_two_nodes_stand_side_by_side(
         for reader, node in ((DOCTOR, 1), (DOCTOR, 2), (NURSE, 1))
     ]
     assert counts == [1, 1, 1]
+
+
+def test_the_readers_of_a_seal_are_found_without_those_of_others(
+    world: Hospitals, record_id: RecordId
+) -> None:
+    other = world.put()
+    for which, reader in ((record_id, DOCTOR), (record_id, NURSE), (other, NURSE)):
+        world.read(which, reader)
+    version = world.latest(record_id)
+
+    entries = seal_reads(
+        world.chain.state,
+        pseudonym=account_of(PATIENT),
+        record_id=record_id,
+        version_id=version.version_id,
+        seal_id=version.seal.seal_id,
+        limit=9,
+    )
+
+    assert {entry.reader for entry in entries} == {account_of(DOCTOR), account_of(NURSE)}
