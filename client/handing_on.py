@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from client.connection import Client, act, ask_view, scan
-from client.errors import AnswerRejected, ClientError, NotFound
+from client.errors import AnswerRejected, NotFound, Refused, Untrusted
 from client.lookup import RECORDS_PROVEN_AT_ONCE, FoundVersion, check_author
 from client.recipients import (
     check_recipient_keys,
@@ -21,6 +21,7 @@ from client.records import enter_read, find_envelope, open_envelope_of, store_se
 from client.transfers import Progress, download_blob
 from client.trust import ProvenView
 from client.workplace import sealed_file
+from crypto.errors import SealedError
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId, RecordId, SealContext, make_seal_id
 from crypto.schema import decode
@@ -44,6 +45,9 @@ from ledger.records_state import (
 
 PAGE_ENVELOPES: Final = 128
 VERSIONS_MAX: Final = 1_000
+
+_OF_ONE_RECORD: Final = (Refused, NotFound, Untrusted, SealedError)
+"""What goes wrong with one record and lets the others go on; an unreachable node ends it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ async def hand_on_keys(
             continue
         try:
             page.extend(await _envelopes_for(client, pending))
-        except ClientError as problem:
+        except _OF_ONE_RECORD as problem:
             done.failed.append((pending.found.version.record_id, str(problem)))
             continue
         while len(page) >= PAGE_ENVELOPES:
@@ -111,7 +115,7 @@ async def reseal_records(
             continue
         try:
             await reseal_version(client, pending.found)
-        except ClientError as problem:
+        except _OF_ONE_RECORD as problem:
             done.failed.append((pending.found.version.record_id, str(problem)))
             continue
         done.resealed += 1

@@ -5,7 +5,7 @@ sees of it is what a node of a consortium would show.
 """
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -46,7 +46,8 @@ class BlobMismatch(Exception):
 
 @dataclass(slots=True)
 class SmallNode:
-    """The chain so far; `keeps_at` are the nodes that promise to keep a blob."""
+    """The chain so far; `keeps_at` are the nodes that promise to keep a
+    blob, `before_take` runs once, before the next transaction handed in."""
 
     hospitals: Hospitals = field(default_factory=Hospitals)
     headers: dict[int, SealedHeader] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class SmallNode:
     keeps_at: tuple[int, ...] = SAFE_NODES
     node_index: int = NODE
     organisation: str = "north"
+    before_take: Callable[[], None] | None = None
     tree: StoredTree = field(default_factory=StoredTree)
     certified: CertifiedState = field(init=False)
 
@@ -76,7 +78,10 @@ class SmallNode:
     async def submit(
         self, items: Sequence[tuple[bytes, tuple[bytes, ...]]]
     ) -> tuple[Submitted | NotTaken, ...]:
-        return tuple([self._take(signed, sidecars) for signed, sidecars in items])
+        before, self.before_take = self.before_take, None
+        if before is not None:
+            before()  # What others did while this was on its way.
+        return tuple([self.take(signed, sidecars) for signed, sidecars in items])
 
     def status(self, tx_id: Digest) -> TransactionStatus:
         found = self.decided.get(tx_id)
@@ -197,7 +202,7 @@ class SmallNode:
     def peers(self) -> list[dict[str, object]]:
         return []
 
-    def _take(self, signed: bytes, sidecars: tuple[bytes, ...]) -> Submitted | NotTaken:
+    def take(self, signed: bytes, sidecars: tuple[bytes, ...]) -> Submitted | NotTaken:
         try:
             transaction = decode_transaction(signed, self.chain_id)
             check_transaction_signature(transaction)
