@@ -68,7 +68,8 @@ class MemoryNode:
     """Node 1 of the small consortium.
 
     `ahead_ms` is how far its clock runs ahead of the tip's time; `is_deciding` False lets
-    transactions wait for `decide_waiting`; `on_leaf` is called before each leaf that is read.
+    transactions wait for `decide_waiting`; `on_leaf` is called before each leaf that is read;
+    `awaited` is set when somebody begins to wait for a block.
     """
 
     hospitals: Hospitals = field(default_factory=Hospitals)
@@ -90,6 +91,7 @@ class MemoryNode:
     blob_contents: dict[bytes, bytes] = field(default_factory=dict)
     last_receipts: tuple[Receipt, ...] = ()
     moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+    awaited: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         entries = self.hospitals.chain.state.entries()
@@ -316,6 +318,7 @@ class MemoryNode:
     async def _wait(self, condition: Callable[[], bool], timeout_ms: int) -> None:
         try:
             async with asyncio.timeout(timeout_ms / 1_000), self.moved:
+                self.awaited.set()
                 await self.moved.wait_for(condition)
         except TimeoutError:
             pass  # The caller looks for itself.
