@@ -6,34 +6,43 @@ any device of the patient, or the author organisation's key agent, goes on where
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BufferedRandom
 from typing import Final
 
 from client.connection import Client, act, ask_view, scan
 from client.errors import AnswerRejected, NotFound, Refused, Untrusted
 from client.lookup import RECORDS_PROVEN_AT_ONCE, FoundVersion, check_author
+from client.reading import enter_read, find_envelope, open_envelope_of
 from client.recipients import (
     check_recipient_keys,
     seal_to,
     wanted_recipients,
 )
-from client.records import enter_read, find_envelope, open_envelope_of, store_sealed
+from client.records import store_sealed
 from client.transfers import Progress, download_blob
 from client.trust import ProvenView
+from client.wallet import Keys
 from client.workplace import sealed_file
 from crypto.errors import SealedError
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId, RecordId, SealContext, make_seal_id
 from crypto.schema import decode
 from crypto.sealed import SealedRecord, reseal_stream
-from crypto.sealed_format import make_seal_secrets
+from crypto.sealed_format import SealSecrets, make_seal_secrets
 from ledger.access_payloads import Scope
 from ledger.access_state import grants_key
 from ledger.accounts import account_key
 from ledger.grants import is_covered
 from ledger.purposes import TREAT
 from ledger.recipients import EnvelopeGap, envelope_gap
-from ledger.records_payloads import AddedEnvelope, NewSeal, RecordEnvelopes, RecordReseal
+from ledger.records_payloads import (
+    AddedEnvelope,
+    EnvelopeRef,
+    NewSeal,
+    RecordEnvelopes,
+    RecordReseal,
+)
 from ledger.records_state import (
     RecordPointer,
     current_seal,
@@ -128,41 +137,17 @@ async def reseal_version(client: Client, found: FoundVersion) -> None:
     The bytes are opened and verified on the way, so that damage is never passed on. Raises
     `Refused` (`records.conflict`) if another device has done it meanwhile.
     """
-    openable = find_envelope(client, found)
-    if openable is None:
-        raise NotFound(
-            f"no key here opens record {found.version.record_id.hex()}", code="key.missing"
-        )
-    keys, ref = openable
     old_context = found.context(client.chain_id)
+    context = replace(old_context, seal_id=make_seal_id())
     read = await enter_read(client, found, TREAT)
+    keys, ref = _openable(client, found)
     old = await open_envelope_of(client, found, keys, ref, read=read)
     fresh = make_seal_secrets(opening=old.opening)
-    context = SealContext(
-        chain_id=client.chain_id,
-        record_id=old_context.record_id,
-        version_id=old_context.version_id,
-        seal_id=make_seal_id(),
-    )
     with sealed_file(client.wallet) as (_, source), sealed_file(client.wallet) as (path, sink):
         await download_blob(client.node, found.seal.cid, found.seal.size_bytes, source, read=read)
-
-        def reseal() -> SealedRecord:
-            source.seek(0)
-            sealed = reseal_stream(
-                source,
-                sink,
-                context=old_context,
-                keys=old,
-                cid=found.seal.cid,
-                commitment=found.version.commitment,
-                new_context=context,
-                new_keys=fresh,
-            )
-            sink.flush()
-            return sealed
-
-        sealed = await asyncio.to_thread(reseal)
+        sealed = await asyncio.to_thread(
+            _reseal, found, source, sink, (old_context, old), (context, fresh)
+        )
         stored = await store_sealed(client, path, sealed, None)
     wanted = await wanted_recipients(client, found.record.facts)
     envelopes = seal_to(wanted, fresh, found.pseudonym, context)
@@ -259,12 +244,7 @@ async def _envelopes_for(
 ) -> list[tuple[AddedEnvelope, tuple[Digest, bytes]]]:
     """Open the own envelope of a version and wrap its key to everybody who is missing."""
     found = pending.found
-    openable = find_envelope(client, found)
-    if openable is None:
-        raise NotFound(
-            f"no key here opens record {found.version.record_id.hex()}", code="key.missing"
-        )
-    keys, ref = openable
+    keys, ref = _openable(client, found)
     context = found.context(client.chain_id)
     inside = await open_envelope_of(client, found, keys, ref)
     envelopes = seal_to(pending.gap.missing, inside, found.pseudonym, context)
@@ -280,6 +260,38 @@ async def _envelopes_for(
         )
         for envelope, sidecar in zip(envelopes.refs, envelopes.sidecars, strict=True)
     ]
+
+
+def _openable(client: Client, found: FoundVersion) -> tuple[Keys, EnvelopeRef]:
+    """Return an envelope that this wallet opens; raise `NotFound`."""
+    openable = find_envelope(client, found)
+    if openable is None:
+        raise NotFound(
+            f"no key here opens record {found.version.record_id.hex()}", code="key.missing"
+        )
+    return openable
+
+
+def _reseal(
+    found: FoundVersion,
+    source: BufferedRandom,
+    sink: BufferedRandom,
+    old: tuple[SealContext, SealSecrets],
+    fresh: tuple[SealContext, SealSecrets],
+) -> SealedRecord:
+    source.seek(0)
+    sealed = reseal_stream(
+        source,
+        sink,
+        context=old[0],
+        keys=old[1],
+        cid=found.seal.cid,
+        commitment=found.version.commitment,
+        new_context=fresh[0],
+        new_keys=fresh[1],
+    )
+    sink.flush()
+    return sealed
 
 
 async def _post_page(
