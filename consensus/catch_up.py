@@ -123,7 +123,7 @@ def on_proposal(state: ReplicaState, sender: ReplicaId, message: Proposal) -> li
         return [Ignore(sender=sender, kind="Proposal", reason=fault)]
     effects = stop_fetching(state)
     certificate = instance.certificate
-    if certificate is not None and (message.bodies or not block.payload):
+    if certificate is not None and message.bodies:
         return [*effects, *decide(state, block, certificate, message.bodies)]
     instance.blocks[block.digest] = block
     return [*effects, *(check_block(state, block, bodies=message.bodies or None) or [])]
