@@ -16,9 +16,11 @@ import random
 import statistics
 import tempfile
 import time
+import timeit
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import click
@@ -61,9 +63,13 @@ class ProofMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What one run took; times in microseconds per key or proof, as (min, median, max)."""
+    """What one run took; times in microseconds per key or proof, as (min, median, max).
+
+    `hash_us` is one SHA-256 of an inner node's 88 bytes in the same run: what to compare with.
+    """
 
     keys: int
+    hash_us: float
     load_us: float
     update_us: tuple[float, float, float]
     write_us: tuple[float, float, float]
@@ -147,6 +153,7 @@ def _measure(
     total = setting.rounds * setting.batch
     return Measurement(
         keys=setting.keys,
+        hash_us=_hash_us(),
         load_us=1e6 * load_seconds / setting.keys,
         update_us=_spread([seconds for seconds, _ in times], setting.batch),
         write_us=_spread([seconds for _, seconds in times], setting.batch),
@@ -158,6 +165,13 @@ def _measure(
         memory_bytes=_memory_bytes(),
         disk_bytes=database.size_bytes(),
         compacted_bytes=_compacted_bytes(database),
+    )
+
+
+def _hash_us() -> float:
+    preimage = bytes(88)
+    return (
+        1e6 * min(timeit.repeat(lambda: sha256(preimage).digest(), number=1_000, repeat=50)) / 1e3
     )
 
 
@@ -219,6 +233,7 @@ def _measure_proofs(tree: TreeOnDisk, count: int, source: random.Random) -> Proo
 def make_table(measurements: list[Measurement]) -> str:
     """Return the measurements as a Markdown table, one column per size."""
     rows: list[tuple[str, list[str]]] = [
+        ("one SHA-256 of 88 bytes, us", [f"{one.hash_us:.2f}" for one in measurements]),
         ("update, us per key", [_three(one.update_us) for one in measurements]),
         ("write and sync, us per key", [_three(one.write_us) for one in measurements]),
         ("loading, us per key", [f"{one.load_us:.1f}" for one in measurements]),
