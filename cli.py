@@ -3,6 +3,7 @@
 import click
 
 from commands.access import access
+from commands.bench import bench
 from commands.demo import demo
 from commands.devnet import devnet
 from commands.keys import keys
@@ -27,7 +28,7 @@ def main(context: click.Context, *, as_json: bool) -> None:
     context.obj = Settings(as_json=as_json)
 
 
-for group in (access, demo, devnet, keys, node, peers, person, record, tx):
+for group in (access, bench, demo, devnet, keys, node, peers, person, record, tx):
     main.add_command(group)
 
 if __name__ == "__main__":
