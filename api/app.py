@@ -54,7 +54,7 @@ class RunningApi:
 
     async def close(self) -> None:
         """Take no new requests, end the streams, and stop."""
-        self.api.is_stopping = True
+        self.api.stopping.set()
         await self.runner.cleanup()
 
 
@@ -141,7 +141,7 @@ async def _guard(request: web.Request, handler: _Next) -> web.StreamResponse:
 
 
 def _check_client(api: Api, request: web.Request) -> None:
-    if api.is_stopping:
+    if api.stopping.is_set():
         raise ApiError("node.stopping", "the node is stopping; ask another one")
     check_rate(
         api.by_address,

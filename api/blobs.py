@@ -100,7 +100,7 @@ async def get_sidecar(api: Api, request: web.Request) -> web.StreamResponse:
 
 def check_servable(api: Api, entry: ReadEntry) -> None:
     """Raise unless bytes may go to the entry's reader now; asked again and again while they do."""
-    if api.is_stopping:
+    if api.stopping.is_set():
         raise ApiError("node.stopping", "the node is stopping; go on with another one")
     if not api.ports.node.is_fresh():
         raise ApiError(

@@ -1,5 +1,6 @@
 """What every handler has at hand, and who is asking."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,10 @@ class ApiConfig:
 
 @dataclass(slots=True, kw_only=True)
 class Api:
-    """The HTTP side of one node; `refused` counts problems by code, `served` answers by status."""
+    """The HTTP side of one node.
+
+    `refused` counts problems by code, `served` answers by status; `stopping` ends every stream.
+    """
 
     ports: Ports
     config: ApiConfig
@@ -45,7 +49,7 @@ class Api:
     subscribers: Slots
     refused: dict[str, int] = field(default_factory=dict)
     served: dict[int, int] = field(default_factory=dict)
-    is_stopping: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 API: Final = web.AppKey("api", Api)

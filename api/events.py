@@ -56,10 +56,9 @@ async def _follow(
     height: int,
 ) -> None:
     """Send block after block until the client goes, its session ends or the node stops."""
-    while not api.is_stopping:
+    while not api.stopping.is_set():
         following = Height(height + 1)
-        if api.ports.chain.tip().height < following:
-            await api.ports.chain.wait_height(following, QUIET_MS)
+        await _wait_block(api, following)
         if api.ports.chain.tip().height < following:
             await _send(response, b": still here\n\n")
             continue
@@ -74,6 +73,23 @@ async def _follow(
             await _send(response, _message("log", one))
         await _send(response, _message("block", _block(sealed), event_id=str(following)))
         height = following
+
+
+async def _wait_block(api: Api, height: Height) -> None:
+    """Return when the block is there, when nothing happened for a while, or when the node stops."""
+    if api.ports.chain.tip().height >= height:
+        return
+    waits = (
+        asyncio.ensure_future(api.ports.chain.wait_height(height, QUIET_MS)),
+        asyncio.ensure_future(api.stopping.wait()),
+    )
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            one.result()  # A chain that cannot be asked any more ends the stream.
+    finally:
+        for one in waits:
+            one.cancel()
 
 
 def _of_subject(api: Api, subject: AccountId | None, height: int) -> list[Json]:

@@ -28,7 +28,7 @@ async def is_live(_api: Api, _request: web.Request) -> web.StreamResponse:
 
 async def is_ready(api: Api, _request: web.Request) -> web.StreamResponse:
     """Say whether this node may serve: enough peers have confirmed its height lately."""
-    is_fresh = api.ports.node.is_fresh() and not api.is_stopping
+    is_fresh = api.ports.node.is_fresh() and not api.stopping.is_set()
     answer = {"ready": is_fresh, "height": api.ports.chain.tip().height}
     return web.json_response(answer, status=200 if is_fresh else 503)
 

@@ -288,12 +288,11 @@ class MemoryNode:
             if tx_id in self.decided or tx_id in self.waiting:
                 return Submitted(status=self.status(tx_id))
             check_transaction_signature(transaction)
-            if len(self.waiting) >= POOL_MAX:
-                raise PoolFull("the pool is full")
         except InvalidTransaction as problem:
             return NotTaken(tx_id=tx_id, code=problem.code, text=str(problem), definite=True)
-        except PoolFull as problem:
-            return NotTaken(tx_id=tx_id, code=problem.code, text=str(problem), definite=False)
+        if len(self.waiting) >= POOL_MAX:
+            full = PoolFull("the pool is full")
+            return NotTaken(tx_id=tx_id, code=full.code, text=str(full), definite=False)
         for digest, content in zip(transaction.body.sidecars, sidecars, strict=False):
             check_sidecar(digest, content)
             self.sidecar_contents[digest] = content
