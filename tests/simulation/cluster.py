@@ -13,7 +13,7 @@ to a file by `report` when a test fails.
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 from consensus.effects import Decide, Effect
 from consensus.events import LoopLagged, Timer, TimerKind
+from consensus.messages import Message, decode_message, encode_message
 from consensus.state import Config
 from crypto.quorum import QuorumSystem
 from crypto.validators import ReplicaId, ValidatorSet
@@ -50,6 +51,8 @@ STATUS_MS = 250
 FETCH_MS = 300
 ROTATE_EVERY = 20
 WORK_MS = {"propose": 2, "check": 3, "execute": 4}
+WIRED_EVERY = 50
+"""Every so many parcels one goes through the codec: the others are spared it, for speed."""
 TRACES = Path("artifacts/simulation")
 
 Entry: TypeAlias = tuple[int, int, str, int | None, Callable[[], None]]
@@ -81,6 +84,8 @@ class Cluster:
     number: int = 0
     events: int = 0
     blocked: dict[tuple[int, int], int] = field(default_factory=dict)
+    is_lost: Callable[[int, int, Parcel], bool] | None = None  # A network with a grudge.
+    on_decision: Callable[[int, int], None] | None = None  # Told replica and height.
     timers: dict[tuple[int, TimerKind], int] = field(default_factory=dict)
     skew_ms: list[int] = field(default_factory=list)
     behaviours: dict[int, Behaviour] = field(default_factory=dict)
@@ -141,6 +146,8 @@ class Cluster:
             observe(self.monitor, host, effect)
             if isinstance(effect, Decide):
                 self.note(f"decide {host.replica} {effect.block.height}")
+                if self.on_decision is not None:
+                    self.on_decision(host.replica, effect.block.height)
 
     # What drives it.
 
@@ -154,6 +161,10 @@ class Cluster:
     def carry(self, sender: int, to: int, parcel: Parcel) -> None:
         if (sender, to) in self.blocked or self.random.random() < self.faults.loss:
             return
+        if self.is_lost is not None and self.is_lost(sender, to, parcel):
+            return
+        if self.number % WIRED_EVERY == 0 and isinstance(parcel, Message):
+            parcel = decode_message(encode_message(parcel))
         copies = 2 if self.random.random() < self.faults.duplication else 1
         for _ in range(copies):
             what = f"{sender}->{to} {type(parcel).__name__}"
@@ -275,6 +286,7 @@ class Cluster:
         """End all faults but the Byzantine ones."""
         self.note("heal")
         self.reconnect()
+        self.is_lost = self.on_decision = None
         self.faults = Faults()
         self.kill_at.clear()
         self.paused.clear()
@@ -342,7 +354,7 @@ def start_cluster(
     replicas: int,
     seed: int,
     faults: Faults | None = None,
-    behaviours: dict[int, Behaviour] | None = None,
+    behaviours: Mapping[int, Behaviour] | None = None,
 ) -> Cluster:
     """Make and start a cluster; `behaviours` names the Byzantine replicas."""
     cluster = Cluster(
@@ -350,7 +362,7 @@ def start_cluster(
         random=random.Random(seed),
         faults=faults or Faults(),
         validators=make_validators(replicas),
-        behaviours=behaviours or {},
+        behaviours=dict(behaviours or {}),
     )
     for index in range(replicas):
         cluster.skew_ms.append(cluster.random.randint(-50, 50))

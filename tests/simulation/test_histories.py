@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.simulation.byzantine import Equivocator
 from tests.simulation.cluster import Faults, reported, start_cluster
 from tests.simulation.histories import run_history
 
@@ -47,7 +48,7 @@ def test_every_size_orders_all_that_clients_submit_on_a_quiet_network(replicas: 
 
 def test_an_idle_chain_certifies_its_last_block_and_then_waits() -> None:
     cluster = start_cluster(replicas=4, seed=1)
-    cluster.at(100, "client", lambda: cluster.submit(0) and None)
+    cluster.load(every_ms=100, until_ms=50)
 
     cluster.run(until_ms=1_400)
     heights = [host.application.height for host in cluster.hosts]
@@ -58,12 +59,8 @@ def test_an_idle_chain_certifies_its_last_block_and_then_waits() -> None:
 
 
 @pytest.mark.parametrize("faulty", [0, 1])
-def test_six_replicas_split_three_against_three_stop_and_never_fork(
-    faulty: int, seed: int
-) -> None:
+def test_six_replicas_split_three_against_three_stop_and_never_fork(faulty: int, seed: int) -> None:
     """Attack 6, with a clean network and with one replica that equivocates for both sides."""
-    from tests.simulation.byzantine import Equivocator
-
     behaviours = {5: Equivocator()} if faulty else {}
     cluster = start_cluster(replicas=6, seed=seed, behaviours=behaviours)
     cluster.load(every_ms=100, until_ms=20_000)

@@ -48,7 +48,7 @@ def test_every_effect_boundary_of_the_first_blocks_in_turn() -> None:
     killed = 0
 
     for replica in (0, 1):
-        for boundary in range(0, 90):
+        for boundary in range(90):
             cluster = start_cluster(replicas=4, seed=boundary)
             cluster.kill_at[replica] = {boundary: None}
             cluster.load(every_ms=40, until_ms=600)
