@@ -139,8 +139,7 @@ def assemble(
         )
     )
     chain = _open_chain(config, database, document, pool)
-    replica_id = ReplicaId(config.node_index)
-    _check_own_keys(chain, replica_id, keys)
+    _check_own_keys(chain, ReplicaId(config.node_index), keys)
     verifier = Verifier(config.limits.verify_workers)
     routes: dict[int, Callable[[int, bytes], None]] = {}
     network = Network(
@@ -150,36 +149,8 @@ def assemble(
         peers=peers_of(chain),
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
     )
-    sidecar_store = open_sidecars(layout.sidecars)
-    proposals = Proposals(chain=chain, pool=pool, clock=clock, replica=replica_id)
-    bodies = Bodies(
-        chain=chain,
-        pool=pool,
-        verifier=verifier,
-        network=network,
-        recall=lambda signed_hash: recall(proposals, signed_hash),
-        get_sidecar=lambda digest: get_sidecar_or_none(sidecar_store, digest),
-    )
-    restarted = restart(
-        chain,
-        _consensus_config(config, chain, replica_id, keys),
-        layout.journal,
-        proposals,
-        bodies.get_sidecar,
-    )
-    replica = Replica(
-        state=restarted.state,
-        first_effects=restarted.effects,
-        votes=restarted.votes,
-        chain=chain,
-        proposals=proposals,
-        bodies=bodies,
-        sidecars=sidecar_store,
-        network=network,
-        clock=clock,
-    )
+    replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
-    gossip = Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True))
     node = Node(
         config=config,
         layout=layout,
@@ -187,20 +158,56 @@ def assemble(
         verifier=verifier,
         network=network,
         replica=replica,
-        gossip=gossip,
+        gossip=Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True)),
         intake=intake,
         blobs=Blobs(
             store=_open_blobs(layout, config),
             chain=chain,
             network=network,
             clock=clock,
-            replica=replica_id,
+            replica=ReplicaId(config.node_index),
             vote_key=keys.vote,
         ),
-        sidecars=Sidecars(store=sidecar_store, chain=chain, bodies=bodies),
+        sidecars=Sidecars(store=replica.sidecars, chain=chain, bodies=replica.bodies),
     )
     connect(node, routes)
     return node
+
+
+def _make_replica(
+    config: NodeConfig,
+    layout: NodeLayout,
+    chain: Chain,
+    verifier: Verifier,
+    network: Network,
+    keys: NodeKeys,
+    clock: Clock,
+) -> Replica:
+    """Restore the replica from tip and journal, with what performs its effects."""
+    replica_id = ReplicaId(config.node_index)
+    sidecars = open_sidecars(layout.sidecars)
+    proposals = Proposals(chain=chain, pool=chain.pool, clock=clock, replica=replica_id)
+    bodies = Bodies(
+        chain=chain,
+        pool=chain.pool,
+        verifier=verifier,
+        network=network,
+        recall=partial(recall, proposals),
+        get_sidecar=partial(get_sidecar_or_none, sidecars),
+    )
+    settings = _consensus_config(config, chain, replica_id, keys)
+    restarted = restart(chain, settings, layout.journal, proposals, bodies.get_sidecar)
+    return Replica(
+        state=restarted.state,
+        first_effects=restarted.effects,
+        votes=restarted.votes,
+        chain=chain,
+        proposals=proposals,
+        bodies=bodies,
+        sidecars=sidecars,
+        network=network,
+        clock=clock,
+    )
 
 
 def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None:

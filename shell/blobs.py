@@ -187,6 +187,7 @@ async def _take_in(blobs: Blobs, cid: Cid, size_bytes: int, chunks: AsyncIterato
 async def _write(blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes]) -> None:
     """Write the rest of an upload, a leaf at a time; keep what came if the stream breaks."""
     gathered = bytearray()
+    is_broken = True
     try:
         async for chunk in chunks:
             gathered += chunk
@@ -196,11 +197,13 @@ async def _write(blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes]) -> 
                 await asyncio.to_thread(write_upload, blobs.store, upload, leaf)
         if gathered:
             await asyncio.to_thread(write_upload, blobs.store, upload, bytes(gathered))
+        is_broken = False
     except StorageError:
-        raise  # The store has dropped the upload.
-    except BaseException:
-        suspend_upload(blobs.store, upload)
+        is_broken = False  # The store has dropped the upload.
         raise
+    finally:
+        if is_broken:
+            suspend_upload(blobs.store, upload)
     now_ms = blobs.clock.now_ms()
     await asyncio.to_thread(finish_upload, blobs.store, upload, now_ms=now_ms)
 

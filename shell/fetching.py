@@ -149,11 +149,10 @@ async def _fetch_from(blobs: Blobs, peer_id: int, cid: Cid) -> None:
     try:
         for first, count in _runs(fetch.missing):
             await _fetch_run(blobs, peer_id, fetch, first, count)
-    except BaseException:
-        suspend_fetch(blobs.store, fetch)
-        raise
+    finally:
+        if fetch.missing:
+            suspend_fetch(blobs.store, fetch)
     if fetch.missing:
-        suspend_fetch(blobs.store, fetch)
         raise PeerUnreachable(f"node {peer_id} ended before the last leaf")
     now_ms = blobs.clock.now_ms()
     await asyncio.to_thread(finish_fetch, blobs.store, fetch, now_ms=now_ms)

@@ -106,6 +106,7 @@ class Replica:
     on_fatal: Callable[[Exception], None] = log_fatal
     events: deque[Event] = field(default_factory=deque)
     is_draining: bool = False
+    is_stopped: bool = False
     has_backlog: bool = False
     timers: dict[TimerKind, asyncio.TimerHandle] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -118,7 +119,7 @@ class Replica:
 def start(replica: Replica) -> None:
     """Perform what restoring asked for, and begin to watch the loop's own lag."""
     effects, replica.first_effects = replica.first_effects, ()
-    _perform_all(replica, effects)
+    _perform_all(replica, effects)  # Nothing is under way yet: what fails here ends the start.
     _spawn(replica, _watch_lag(replica))
 
 
@@ -132,16 +133,34 @@ async def close(replica: Replica) -> None:
 
 
 def deliver(replica: Replica, event: Event) -> None:
-    """Hand an event to the core, after those that wait already."""
+    """Hand an event to the core, after those that wait already.
+
+    An effect that fails (a full disk, a journal that cannot be flushed) leaves a core that believes
+    what is not true of the disk: from then on the replica hears and says nothing, and the node has
+    to be started again from what is durable.
+    """
+    if replica.is_stopped:
+        return
     replica.events.append(event)
     if replica.is_draining:
         return
     replica.is_draining = True
     try:
-        while replica.events:
+        while replica.events and not replica.is_stopped:
             _perform_all(replica, handle(replica.state, replica.events.popleft()))
+    except Exception as problem:  # noqa: BLE001 - whatever failed, this node must not vote on
+        stop_for(replica, problem)
     finally:
         replica.is_draining = False
+
+
+def stop_for(replica: Replica, problem: Exception) -> None:
+    """Say nothing any more, and let the node end."""
+    replica.is_stopped = True
+    replica.events.clear()
+    for timer in replica.timers.values():
+        timer.cancel()
+    replica.on_fatal(problem)
 
 
 def update_backlog(replica: Replica) -> None:
@@ -268,12 +287,8 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
 
 
 async def _execute(replica: Replica, effect: Decide) -> None:
-    """Execute a decided block; what goes wrong here is ours, and the node must not go on."""
-    try:
-        await execute(replica.chain, replica.proposals, replica.sidecars, effect)
-    except Exception as problem:  # noqa: BLE001 - handed to the node, which logs it and stops
-        replica.on_fatal(problem)
-        return
+    """Execute a decided block; whatever goes wrong here ends the node (`_on_task_done`)."""
+    await execute(replica.chain, replica.proposals, replica.sidecars, effect)
     height = effect.block.height
     forget(replica.proposals, height)
     forget_votes(replica.votes, height)
@@ -345,4 +360,4 @@ def _on_task_done(replica: Replica, task: asyncio.Task[None]) -> None:
     replica.tasks.discard(task)
     if not task.cancelled() and (problem := task.exception()) is not None:
         assert isinstance(problem, Exception), "tasks raise ordinary errors"
-        replica.on_fatal(problem)
+        stop_for(replica, problem)
