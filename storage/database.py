@@ -150,7 +150,7 @@ class Database:
 
     def size_bytes(self) -> int:
         """Return how much the files of the database take."""
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+        return sum(map(_size_bytes, self.path.iterdir()))
 
     def reopen(self) -> None:
         """Close and open again, after a failed write; snapshots taken before are closed with it.
@@ -222,6 +222,13 @@ def end_of(prefix: bytes) -> bytes | None:
     """Return the first key after every key with this prefix, or None if there is none."""
     stripped = prefix.rstrip(b"\xff")
     return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
+
+
+def _size_bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # LevelDB has tidied it up meanwhile.
+        return 0
 
 
 def _open(path: Path, cache_bytes: int, **creation: bool) -> Any:

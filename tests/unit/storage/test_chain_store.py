@@ -1,5 +1,6 @@
 """One batch per block: everything of it is there or nothing, and readers see whole blocks only."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,6 +227,32 @@ def test_views_stay_as_they_were_however_far_the_chain_goes(chain: Chain) -> Non
             assert view.get(b"test/changing") == b"at %d" % height
             assert (view.get(b"test/at/000003") is not None) == (height >= 3)
         assert len(list(view.scan(b"test/at/", limit=100))) == height
+
+
+def test_readers_in_other_threads_never_see_half_a_block(chain: Chain) -> None:
+    keys = [b"pair/%d" % number for number in range(6)]
+    first = sample(chain, dict.fromkeys(keys, b"0"))
+    commit_block(chain, first.block, first.result)
+    is_done, mixed = threading.Event(), list[set[bytes | None]]()
+
+    def read_all_the_time() -> None:
+        while not is_done.is_set():
+            view = chain.world.view
+            seen = {view.get(key) for key in keys}
+            if len(seen) != 1:
+                mixed.append(seen)
+
+    readers = [threading.Thread(target=read_all_the_time) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(60):
+        one = sample(chain, dict.fromkeys(keys, b"%d" % number))
+        commit_block(chain, one.block, one.result)
+    is_done.set()
+    for reader in readers:
+        reader.join()
+
+    assert mixed == []
 
 
 def test_a_crash_before_publishing_leaves_a_whole_block(tmp_path: Path, chain: Chain) -> None:
