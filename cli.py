@@ -6,6 +6,7 @@ from commands.access import access
 from commands.bench import bench
 from commands.demo import demo
 from commands.devnet import devnet
+from commands.init import init
 from commands.keys import keys
 from commands.node import node
 from commands.output import Settings
@@ -28,7 +29,7 @@ def main(context: click.Context, *, as_json: bool) -> None:
     context.obj = Settings(as_json=as_json)
 
 
-for group in (access, bench, demo, devnet, keys, node, peers, person, record, tx):
+for group in (access, bench, demo, devnet, init, keys, node, peers, person, record, tx):
     main.add_command(group)
 
 if __name__ == "__main__":

@@ -133,16 +133,40 @@ def write_node_directory(
     """Make the directory of a node that has never run; raises storage and keystore errors."""
     layout = make_layout(directory)
     save_node_keys(layout.keys, founder.node_keys, passphrase, created_ms=created_ms, kdf=kdf)
+    return write_node_settings(
+        directory,
+        document,
+        index=founder.index,
+        p2p=founder.p2p,
+        api=api,
+        timeouts=timeouts,
+    )
+
+
+def write_node_settings(
+    directory: Path,
+    document: GenesisDocument,
+    *,
+    index: ReplicaId,
+    p2p: Endpoint,
+    api: Endpoint,
+    timeouts: Timeouts | None = None,
+) -> NodeLayout:
+    """Make a directory that holds a node's keys a node directory, with an empty vote journal.
+
+    Raises `JournalExists` for a node that has run already.
+    """
+    layout = make_layout(directory)
+    begin_journal(layout.journal, chain_id_of(document), index)
     layout.genesis.write_bytes(dump_genesis(document))
     config = NodeConfig(
-        node_index=founder.index,
+        node_index=index,
         directory=layout.root,
-        p2p=founder.p2p,
+        p2p=p2p,
         api=api,
         timeouts=timeouts or Timeouts(),
     )
     layout.config.write_text(dump_config(config), encoding="utf-8")
-    begin_journal(layout.journal, chain_id_of(document), founder.index)
     return layout
 
 
