@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def kill(*members: Member) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     for pid in pids:
-        wait_until(lambda pid=pid: not is_running(pid), f"process {pid} has ended")
+        wait_until(partial(_has_ended, pid), f"process {pid} has ended")
 
 
 def stop_one(member: Member) -> None:
@@ -159,8 +160,8 @@ def wait_height(members: Iterable[Member], height: int, *, timeout_s: float = WA
     """Wait until every one of `members` has decided `height`."""
     for member in members:
         wait_until(
-            lambda member=member: height_of(member) >= height,
-            lambda member=member: f"{member.org} decides {height}; {log_tail(member)}",
+            partial(_has_decided, member, height),
+            partial(_told_by, member, f"{member.org} decides block {height}"),
             timeout_s=timeout_s,
         )
 
@@ -207,6 +208,18 @@ def check_one_history(members: list[Member]) -> int:
         assert len({block["digest"] for block in blocks}) == 1, f"a fork at {at}: {blocks}"
         assert len({block["header"]["state_root"] for block in blocks}) == 1
     return height
+
+
+def _has_ended(pid: int) -> bool:
+    return not is_running(pid)
+
+
+def _has_decided(member: Member, height: int) -> bool:
+    return height_of(member) >= height
+
+
+def _told_by(member: Member, what: str) -> str:
+    return f"{what}; its log ends with\n{log_tail(member)}"
 
 
 def acting(

@@ -132,7 +132,7 @@ async def share_read_and_revoke(
 
     opened = await get_record(reader, put.record_id, folder / reader.actor.label)
 
-    assert opened.path.read_bytes() == path.read_bytes()
+    assert is_same(opened.path, path)
     assert opened.metadata.file_name == path.name
     opened.path.unlink()
     patient.height = max(patient.height, reader.height)
@@ -141,6 +141,10 @@ async def share_read_and_revoke(
     assert (revoked.keys.resealed, revoked.keys.failed) == (int(is_resealed), []), path
     reader.height = max(reader.height, patient.height)
     await check_refused(reader, opened, folder)
+
+
+def is_same(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
 
 
 async def check_refused(reader: Client, opened: OpenedFile, folder: Path) -> None:
@@ -157,8 +161,8 @@ async def check_refused(reader: Client, opened: OpenedFile, folder: Path) -> Non
     )
     with pytest.raises(Refused) as by_ledger:
         await act(reader, "records.read", payload)
+    blob = f"/v1/blobs/{encode_cid_text(found.seal.cid)}"
     with pytest.raises(Refused) as by_old_entry:
-        blob = f"/v1/blobs/{encode_cid_text(found.seal.cid)}"
         await get_bytes(reader.node, blob, {"read": opened.read.hex()}, bytes_max=1 << 20)
 
     assert by_node.value.code == "access.denied"
