@@ -10,18 +10,21 @@ it.
 from dataclasses import replace
 from typing import Final
 
+from consensus.blocks import Block
 from consensus.decision import decide, stop_agreeing
 from consensus.effects import Broadcast, Effect, Ignore, Send, SendBlocks, SendProposal
 from consensus.events import TimerKind
 from consensus.fence import collect_proof, note_boot
 from consensus.fetching import stop_fetching
-from consensus.mailbox import votes_of
+from consensus.mailbox import Mailbox, views_of, votes_at, votes_of
 from consensus.messages import (
     Blocks,
     Commit,
     Fetch,
     FetchProposal,
     Message,
+    NewView,
+    PrePrepare,
     Proposal,
     Status,
     ViewChange,
@@ -97,6 +100,8 @@ def on_blocks(state: ReplicaState, sender: ReplicaId, message: Blocks) -> list[E
     height = height_of(state)
     effects: list[Effect] = []
     useful = tuple(one for one in message.blocks if one.block.height >= height)
+    if useful and useful[0].block.height > height:
+        useful = ()
     asked = state.fetching
     if asked is not None and asked.peer == sender:
         if useful:
@@ -105,7 +110,7 @@ def on_blocks(state: ReplicaState, sender: ReplicaId, message: Blocks) -> list[E
         else:  # The timer goes on: a peer that only pretends to be ahead sets the pace of nothing.
             note_failure(state, sender)
             state.fetching = replace(asked, peer=None)
-    if not useful or useful[0].block.height > height:
+    if not useful:
         return [*effects, Ignore(sender=sender, kind="Blocks", reason="of no use here")]
     if state.fetched:
         return [*effects, Ignore(sender=sender, kind="Blocks", reason="busy with others")]
@@ -138,6 +143,22 @@ def on_fetch_timer(state: ReplicaState) -> list[Effect]:
         state.instance.checking.pop(asked.digest, None)
     state.fetching = None
     return []
+
+
+def check_proposed_if_committed(state: ReplicaState) -> list[Effect] | None:
+    """Take a decided block out of the proposal that brought it: a busy replica is a little late.
+
+    Nothing is signed for it any more; the shell only has to have its bodies.
+    """
+    instance = state.instance
+    certificate = instance.certificate
+    if certificate is None or certificate.digest in instance.blocks or not is_executed(state):
+        return None
+    for block in _proposed_blocks(instance.mailbox):
+        if block.digest == certificate.digest and block_fault(state, block) is None:
+            instance.blocks[block.digest] = block
+            return check_block(state, block)
+    return None
 
 
 def fetch_if_missing(state: ReplicaState) -> list[Effect] | None:
@@ -177,6 +198,20 @@ def _wanted(state: ReplicaState) -> tuple[Digest | None, list[ReplicaId]] | None
         return chosen.digest, list(signers_of(chosen))
     ahead = _ahead(state, 1 if state.is_behind else 2)
     return (None, ahead) if ahead else None
+
+
+def _proposed_blocks(mailbox: Mailbox) -> list[Block]:
+    pre_prepares = [
+        vote
+        for view in views_of(mailbox, PrePrepare)
+        for _, vote in sorted(votes_at(mailbox, PrePrepare, view).items())
+    ]
+    pre_prepares += [
+        vote.pre_prepare
+        for view in views_of(mailbox, NewView)
+        for _, vote in sorted(votes_at(mailbox, NewView, view).items())
+    ]
+    return [vote.block for vote in pre_prepares]
 
 
 def _ahead(state: ReplicaState, heights: int) -> list[ReplicaId]:

@@ -47,6 +47,7 @@ from crypto.votes import FIRST_VIEW, Height
 STEPS: Final[tuple[Callable[[ReplicaState], list[Effect] | None], ...]] = (
     decision.decide_fetched,
     decision.decide_if_committed,
+    catch_up.check_proposed_if_committed,
     timers.start_first_view,
     view_change.join_if_others_left,
     view_change.adopt_new_view,
@@ -168,9 +169,13 @@ def on_timer(state: ReplicaState, timer: Timer) -> list[Effect]:
 
 
 def _members_at(state: ReplicaState, height: Height) -> Membership | None:
-    """Return whose votes count at a height, if it is the present or the next and they are known."""
+    """Return whose votes are kept for a height, if it is the present or the next.
+
+    The members of the next are known once the tip is executed; until then they are taken to be
+    the present ones, and what was kept falls away if they turn out not to be.
+    """
     if height == height_of(state):
         return state.members
     if height == height_of(state) + 1:
-        return state.next_members
+        return state.next_members or state.members
     return None

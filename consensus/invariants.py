@@ -30,7 +30,6 @@ def check_invariants(state: ReplicaState) -> None:
     if not is_executed(state):
         assert own.prepare is None, "nothing is signed before the tip is executed (rule 7)"
         assert own.view_change is None, "nothing is signed before the tip is executed (rule 7)"
-        assert not state.next_mailbox.by_kind, "the members after next are not known yet"
     assert len(instance.blocks) <= BLOCKS_KEPT, "few blocks are kept"
 
 

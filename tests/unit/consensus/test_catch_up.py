@@ -228,6 +228,48 @@ def test_a_peer_that_asks_too_often_is_served_up_to_a_bound() -> None:
     assert len(of(later, SendBlocks)) == 1
 
 
+def test_a_decided_block_that_its_proposal_brought_is_not_fetched() -> None:
+    """A busy replica is late: the votes for the next height overtook the execution of ours."""
+    state = replica(me=3)
+    propose_to(state, BLOCK)
+    hand_all(state, commit(0, BLOCK), commit(1, BLOCK), commit(2, BLOCK))
+    hand(state, 0, pre_prepare(0, SECOND))
+    hand_all(state, commit(0, SECOND), commit(1, SECOND), commit(2, SECOND))
+
+    executed = execute(state)
+    effects = accept(state, SECOND)
+
+    assert sent(executed, FetchProposal) == []
+    assert [check.is_fresh for check in of(executed, CheckProposal)] == [False]
+    assert decided(effects) == [SECOND]
+
+
+def test_votes_two_heights_on_wait_for_a_replica_that_still_executes() -> None:
+    state = replica(me=3)
+    propose_to(state, BLOCK)
+    hand_all(state, commit(0, BLOCK), commit(1, BLOCK), commit(2, BLOCK))
+    hand(state, 0, pre_prepare(0, THIRD))
+    hand(state, 0, pre_prepare(0, SECOND))
+    hand_all(state, commit(0, SECOND), commit(1, SECOND), commit(2, SECOND))
+
+    execute(state)
+    accept(state, SECOND)
+    effects = execute(state)
+
+    assert [check.block for check in of(effects, CheckProposal)] == [THIRD]
+
+
+def test_blocks_that_begin_above_our_height_help_nobody() -> None:
+    """A pretender that answers at once with the wrong blocks does not set the pace either."""
+    state = replica(me=3)
+    hand(state, 2, status(9))
+
+    effects = hand(state, 2, Blocks(blocks=(certified(SECOND),)))
+
+    assert reasons(effects) == ["of no use here"]
+    assert sent(effects, Fetch) == []
+
+
 def test_a_signer_that_has_moved_on_answers_with_the_decided_block() -> None:
     state = replica(me=3)
     hand_all(state, commit(0, BLOCK), commit(1, BLOCK), commit(2, BLOCK))

@@ -189,9 +189,7 @@ def test_a_thousand_questions_between_two_heartbeats_get_few_answers() -> None:
     state = replica(4, me=1)
     decide_next(state, "one")
 
-    effects = [
-        effect for _ in range(1_000) for effect in hand(state, 3, view_change(3, 1))
-    ]
+    effects = [effect for _ in range(1_000) for effect in hand(state, 3, view_change(3, 1))]
 
     assert len([effect for effect in effects if isinstance(effect, Send)]) == 1
 

@@ -3,6 +3,7 @@
 import pytest
 
 from consensus.events import TimerKind
+from consensus.mailbox import count_votes
 from consensus.membership import Membership, follow, primary_of
 from consensus.messages import Commit, Prepare
 from crypto.validators import Epoch, ReplicaId, ValidatorSet
@@ -93,6 +94,19 @@ def test_a_set_named_by_the_state_votes_two_heights_later_in_a_new_epoch() -> No
 
     assert at_next == (0, 4)
     assert (state.members.epoch, state.members.quorum.n) == (1, 3)
+
+
+def test_votes_kept_for_a_height_that_turns_out_to_be_of_another_epoch_fall_away() -> None:
+    state = replica(4, me=1)
+    block = make_block("one", is_empty=True)
+    propose_to(state, block)
+    hand_all(state, *(commit(one, block) for one in (0, 2, 3)))
+    early = hand(state, 0, prepare(0, make_block("three", height=3)))
+
+    execute(state, validators=make_validators(3))
+
+    assert early == []
+    assert count_votes(state.next_mailbox) == 0
 
 
 def test_no_vote_counts_across_epochs() -> None:
