@@ -4,6 +4,7 @@ Every answer that is no result is a problem with a stable code (`api.errors`); a
 logged here and told without its details. Browsers get no foreign origin and nothing to keep.
 """
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -17,6 +18,7 @@ from api.chain import VERSION
 from api.context import ACCOUNT, API, Api, ApiConfig, address_of, identify, make_api
 from api.errors import ApiError, as_api_error, from_http, problem_response
 from api.limits import check_rate
+from api.listening import listen
 from api.openapi import PATH, make_openapi
 from api.ports import Ports
 from api.routes import ROUTES, Access, Handler, Route
@@ -51,18 +53,22 @@ class RunningApi:
     port: int
     api: Api
     runner: web.AppRunner
+    listener: asyncio.Server
 
     async def close(self) -> None:
         """Take no new requests, end the streams, and stop."""
         self.api.stopping.set()
+        self.listener.close()
         await self.runner.cleanup()
+        await self.listener.wait_closed()
 
 
 async def start_api(
     ports: Ports, *, host: str, port: int, config: ApiConfig | None = None
 ) -> RunningApi:
     """Listen on `host` and `port` (0 for any free one); raises `OSError` if that is taken."""
-    app = make_app(ports, config or ApiConfig())
+    config = config or ApiConfig()
+    app = make_app(ports, config)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -76,12 +82,21 @@ async def start_api(
         shutdown_timeout=CLOSE_S,
     )
     await runner.setup()
+    server = runner.server
+    assert server is not None, "a runner that is set up has its server"
     try:
-        await web.TCPSite(runner, host, port).start()
+        listener = await listen(
+            server,
+            host=host,
+            port=port,
+            total_max=config.limits.connections_max,
+            each_max=config.limits.connections_per_address_max,
+        )
     except OSError:
         await runner.cleanup()
         raise
-    return RunningApi(port=runner.addresses[0][1], api=app[API], runner=runner)
+    bound = listener.sockets[0].getsockname()[1]
+    return RunningApi(port=bound, api=app[API], runner=runner, listener=listener)
 
 
 def make_app(ports: Ports, config: ApiConfig) -> web.Application:

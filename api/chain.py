@@ -19,8 +19,8 @@ from ledger.exchange import WITNESS_KEYS_MAX, ScanQuery, SealedHeader, Witness, 
 from ledger.transactions import SignedTransaction, transaction_id
 
 VERSION: Final = "0.1.0"
-TRANSACTIONS_PAGE: Final = 256
-TRANSACTIONS_PAGE_MAX: Final = 1_024
+TRANSACTIONS_PAGE: Final = 1_024
+TRANSACTIONS_PAGE_MAX: Final = 4_096
 SCANNED_MAX: Final = 4_096
 """Entries looked at for one scan, shown or not."""
 

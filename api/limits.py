@@ -31,7 +31,9 @@ class LimitsConfig:
     `upload_bytes` is an account's share of upload: it regains `per_s` and saves up to `burst`.
     """
 
-    address: Rate = Rate(per_s=1_000, burst=2_000)
+    connections_max: int = 1_024
+    connections_per_address_max: int = 256
+    address: Rate = Rate(per_s=4_000, burst=8_000)
     account: Rate = Rate(per_s=500, burst=1_000)
     sessions: Rate = Rate(per_s=50, burst=200)
     upload_bytes: Rate = Rate(per_s=4 << 20, burst=64 << 30)

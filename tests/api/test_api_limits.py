@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from api.app import IDLE_S
+from api.app import IDLE_S, start_api
 from api.context import ApiConfig
 from api.errors import ApiError
 from api.limits import (
@@ -265,8 +265,39 @@ async def test_a_body_that_dawdles_is_not_waited_for(
     assert head.startswith(b"HTTP/1.1 408")
 
 
-def test_a_connection_without_a_request_is_not_kept_for_long() -> None:
+async def test_a_connection_without_a_request_is_not_kept(
+    node: MemoryNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert IDLE_S <= 60
+    monkeypatch.setattr("api.app.IDLE_S", 0.05)
+    async with running(node) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.api.port)
+        writer.write(b"GET /v1/node HTTP/1.1\r\nHost: ")
+
+        left = await reader.read()
+        writer.close()
+
+    assert left == b""
+
+
+async def test_one_address_opens_its_share_of_connections(node: MemoryNode) -> None:
+    config = limited(connections_per_address_max=2)
+    async with running(node, config) as server:
+        lines = [await asyncio.open_connection("127.0.0.1", server.api.port) for _ in range(3)]
+        shown_out = await lines[2][0].read()
+        lines[0][1].write(b"GET /v1/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = await lines[0][0].readline()
+        for _, writer in lines:
+            writer.close()
+
+    assert shown_out == b""
+    assert answered.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_taken_address_is_told(node: MemoryNode) -> None:
+    async with running(node) as server:
+        with pytest.raises(OSError, match="in use"):
+            await start_api(node.ports(), host="127.0.0.1", port=server.api.port)
 
 
 async def test_a_stopped_node_answers_nobody(node: MemoryNode) -> None:
