@@ -9,8 +9,8 @@ from client.connection import Client, open_client
 from client.enrolment import make_enrolment, register_person
 from client.http import Patience
 from client.proving import now_ms
-from client.wallet import Keys, Wallet, add_keys, create_wallet, find_keys, labels
-from crypto.keystore import KDF_CHEAPEST
+from client.wallet import Keys, Wallet, find_keys
+from crypto.keystore import KDF_CHEAPEST, KeystoreContent, make_account_entry
 from crypto.record_ids import AccountId
 from ledger.accounts import OrgId, Role
 from tests.unit.client.small_node import SmallNode
@@ -37,24 +37,26 @@ class Town:
     wallets: dict[str, Wallet] = field(default_factory=dict)
 
     def wallet(self, name: str) -> Wallet:
+        """A wallet that is written when keys are first made in it: locking a file is slow."""
         if name not in self.wallets:
             home = self.folder / name
-            self.wallets[name] = create_wallet(home, PASSPHRASE, kdf=KDF_CHEAPEST)
+            home.mkdir(parents=True)
+            content = KeystoreContent(accounts=())
+            self.wallets[name] = Wallet(
+                home=home, passphrase=PASSPHRASE, content=content, kdf=KDF_CHEAPEST
+            )
         return self.wallets[name]
 
-    def keep(self, name: str, label: str) -> Wallet:
-        """The wallet of somebody whose keys follow from a label of the small consortium."""
-        wallet = self.wallet(name)
-        if name not in labels(wallet):
-            add_keys(
-                wallet,
-                name,
-                account_of(label),
-                sign_key=signing_key(label),
-                seal_keys=(seal_private_key(label),),
-                created_ms=now_ms(),
-            )
-        return wallet
+    def keep(self, name: str, label: str) -> None:
+        """Give somebody the keys that follow from a label of the small consortium."""
+        entry = make_account_entry(
+            label=name,
+            account_id=account_of(label),
+            sign_key=signing_key(label),
+            seal_keys=(seal_private_key(label),),
+            created_ms=now_ms(),
+        )
+        self.wallet(name).content = KeystoreContent(accounts=(entry,))
 
     def keys(self, name: str) -> Keys:
         return find_keys(self.wallets[name], name)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import client
 from client.wallet import add_keys
+from crypto.keystore import KDF_CHEAPEST
 from tests.unit.client.people_of_north import PASSPHRASE, make_town
 from tests.unit.client.small_node import SmallNode, serve
 
@@ -23,7 +24,7 @@ async def test_the_example_puts_grants_and_reads(tmp_path: Path) -> None:
         town = await make_town(node, url, tmp_path / "homes")
         (tmp_path / "home").mkdir()
         (tmp_path / "home" / "genesis.json").write_bytes(node.genesis)
-        home = client.create_wallet(tmp_path / "home", PASSPHRASE)
+        home = client.create_wallet(tmp_path / "home", PASSPHRASE, kdf=KDF_CHEAPEST)
         people = {"ada": "ada", "doctor": "dr-north", "south-doctor": "dr-south"}
         for name, label in people.items():
             keys = town.keys(name)

@@ -77,8 +77,11 @@ def test_a_hidden_grant_is_refused() -> None:
     honest = certified.witness((GRANTS_KEY,))
     hidden = encode(GrantsInForce(encoded=()))
 
-    for changes in ({GRANTS_KEY: hidden}, {GRANTS_KEY: None}):
-        lying = certified.witness((GRANTS_KEY,), changes=changes, sealed=honest.sealed_header)
+    told: tuple[bytes | None, ...] = (hidden, None)
+    for value in told:
+        lying = certified.witness(
+            (GRANTS_KEY,), changes={GRANTS_KEY: value}, sealed=honest.sealed_header
+        )
         with pytest.raises(ProofRejected):
             check_witness(certified.trust, lying, now_ms=certified.time_ms)
     view = check_witness(certified.trust, honest, now_ms=certified.time_ms)
