@@ -72,7 +72,7 @@ class Node:
     blobs: Blobs
     sidecars: Sidecars
     api: RunningApi | None = None
-    sweeping: asyncio.Task[None] | None = None
+    chores: tuple[asyncio.Task[None], ...] = ()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
 
@@ -244,7 +244,11 @@ async def start(node: Node, document: GenesisDocument) -> None:
     await node.verifier.start()
     await node.network.start()
     replica_shell.start(node.replica)
-    node.sweeping = asyncio.create_task(blob_exchange.sweep(node.blobs))
+    pool, clock = node.intake.pool, node.intake.clock
+    node.chores = (
+        asyncio.create_task(blob_exchange.sweep(node.blobs)),
+        asyncio.create_task(passing_on.repeat(node.gossip, pool, clock)),
+    )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(
         intake=node.intake,
@@ -264,9 +268,9 @@ async def stop(node: Node) -> None:
     """Stop what `start` started, in the opposite order."""
     if node.api is not None:
         await node.api.close()
-    if node.sweeping is not None:
-        node.sweeping.cancel()
-        await asyncio.gather(node.sweeping, return_exceptions=True)
+    for chore in node.chores:
+        chore.cancel()
+    await asyncio.gather(*node.chores, return_exceptions=True)
     await passing_on.close(node.gossip)
     await replica_shell.close(node.replica)
     await node.network.close()

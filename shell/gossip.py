@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from crypto.errors import DecodeError
 from crypto.schema import decode, encode
 from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
-from ledger.pool import Entry
+from ledger.pool import Entry, Pool
 from p2p.errors import P2pError, RequestRefused
 from p2p.frames import SHARED_BYTES_MAX
 from p2p.network import Network
+from shell.clock import Clock
 from shell.kinds import Kind
 
 log = logging.getLogger("medledger.gossip")
@@ -25,6 +26,10 @@ FLUSH_MS = 4
 
 ITEM_OVERHEAD_BYTES = 16
 BATCH_BYTES_MAX = SHARED_BYTES_MAX - 64
+REPEAT_S = 1.0
+REPEAT_ENTRIES_MAX = 1_024
+"""How often, and among how many of the oldest, it is looked what has waited for too long."""
+
 RECEIVED_BATCHES_MAX = 64
 """Batches of one peer that wait for their signatures; more pauses the peer."""
 
@@ -49,6 +54,21 @@ def announce(gossip: Gossip, entries: Iterable[Entry]) -> None:
     if gossip.flush is None:
         loop = asyncio.get_running_loop()
         gossip.flush = loop.call_later(FLUSH_MS / 1000, _flush, gossip)
+
+
+async def repeat(gossip: Gossip, pool: Pool, clock: Clock) -> None:
+    """Send once more what nobody has decided: the primary may never have heard of it."""
+    while True:
+        await asyncio.sleep(REPEAT_S)
+        now_ms = clock.now_ms()
+        waiting = pool.added_before(now_ms - int(REPEAT_S * 1000), limit=REPEAT_ENTRIES_MAX)
+        announce(gossip, [one for one in waiting if is_due(now_ms - one.added_ms)])
+
+
+def is_due(age_ms: int) -> bool:
+    """Whether a transaction of this age is sent once more: after 1, 2, 4, 8... seconds."""
+    age_s = age_ms // 1000
+    return age_s > 0 and age_s & (age_s - 1) == 0
 
 
 def on_batch(gossip: Gossip, peer_id: int, body: bytes) -> None:

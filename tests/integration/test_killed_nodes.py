@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from client.access import grant_access
+from client.errors import Refused
 from client.records import get_record, put_record
+from client.transactions import hand_in, sign_payload
 from commands.devnet import Member
+from crypto.hashing import Digest
+from ledger.access_payloads import AccessDeny
 from ledger.accounts import Role
 from storage.layout import check_layout
 from tests.integration.consortium import (
@@ -189,3 +193,26 @@ def block_number(block: dict[str, object]) -> int:
     header = block["header"]
     assert isinstance(header, dict)
     return int(header["height"])
+
+
+async def test_a_transaction_handed_to_a_lonely_node_commits_once_the_others_are_back(
+    four: Consortium,
+) -> None:
+    await register_lanes(four, HOSPITALS[0])
+    await asyncio.to_thread(wait_height, four.members, four.registered_height + 1)
+    lonely = backups_of(four)[0]
+    others = [member for member in four.members if member is not lonely]
+    kill(*others)
+    org = lonely.org
+
+    async with acting_after(four, "load-patient-0", org, four.registered_height) as patient:
+        payload = AccessDeny(pseudonym=patient.actor.account, request=Digest(bytes(32)))
+        signed = sign_payload(patient.trust, patient.actor, "access.deny", payload)
+        waiting = asyncio.create_task(hand_in(patient.node, signed))
+        await asyncio.to_thread(start_all, four)
+        started = time.monotonic()
+        with pytest.raises(Refused) as decided:
+            await waiting
+
+    assert decided.value.code == "access.unknown_request"
+    assert time.monotonic() - started < 10
