@@ -67,7 +67,7 @@ async def execute(
     write_commit(chain.stored, commit)
     publish_commit(chain.stored, commit)
     chain.pool.remove([one.tx_id for one in transactions])
-    settle_sidecars(sidecars, transactions, result.sidecars)
+    settle_sidecars(chain, sidecars, transactions, result.sidecars)
     publish(chain, transactions)
     _log_block(header, result)
     return result

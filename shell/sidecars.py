@@ -41,15 +41,22 @@ def store_sidecars(store: SidecarStore, bodies: Iterable[Body]) -> None:
 
 
 def settle_sidecars(
-    store: SidecarStore, transactions: Iterable[Transaction], kept: Iterable[SidecarPlace]
+    chain: Chain,
+    store: SidecarStore,
+    transactions: Iterable[Transaction],
+    kept: Iterable[SidecarPlace],
 ) -> None:
-    """Drop what came with a decided block's refused transactions."""
+    """Drop what came with a decided block's refused transactions; `chain` is after the block.
+
+    What an earlier block keeps alive stays: whoever has seen a sidecar can list it again in a
+    transaction that is sure to be refused, and must not destroy it everywhere by that.
+    """
     live = {place.digest for place in kept}
     dropped = [
         digest
         for transaction in transactions
         for digest in transaction.body.sidecars
-        if digest not in live
+        if digest not in live and not is_live(chain, digest)
     ]
     if dropped:
         drop_sidecars(store, dropped)
