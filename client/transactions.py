@@ -4,14 +4,13 @@ Handing in may be repeated: a node knows a transaction by its id. When nobody ca
 within its validity window, the outcome is unknown, and it is said so.
 """
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from client.errors import AnswerRejected, NotReachable, OutcomeUnknown, Refused
-from client.http import Node, get_json, post_wire
+from client.http import Node, get_json, pause_before, post_wire
 from client.proving import now_ms
 from client.trust import Trust
 from client.wallet import Keys
@@ -100,29 +99,24 @@ def sign_payload(
 
 
 async def hand_in(node: Node, signed: Signed, *, patience_ms: int = PATIENCE_MS) -> Outcome:
-    """Hand a signed transaction in and wait for its receipt."""
+    """Hand a signed transaction in and wait for its receipt.
+
+    A node that has lost it (it was restarted, say) gets it again: handing in twice does nothing
+    twice.
+    """
     deadline_ms = now_ms() + patience_ms
-    batch = SubmitBatch(items=(signed.item,))
-    try:
-        answers = await post_wire(node, "/v1/transactions", batch)
-    except NotReachable as problem:
-        raise _unknown(signed, str(problem)) from problem
-    if not isinstance(answers, list) or len(answers) != 1 or not isinstance(answers[0], dict):
-        raise AnswerRejected("the node's answer to a transaction is malformed")
-    answer = answers[0]
-    while "state" in answer:
+    answer = await _offer(node, signed)
+    while True:
         outcome = _finished(signed, answer)
         if outcome is not None:
             return outcome
         if now_ms() >= deadline_ms:
             raise _unknown(signed, "no block holds it yet")
-        answer = await _wait(node, signed)
-    raise Refused(
-        str(answer.get("code", "transaction.refused")),
-        str(answer.get("detail") or answer.get("text") or f"the node did not take {signed.kind}"),
-        definite=answer.get("definite") is True,
-        tx_id=signed.tx_id,
-    )
+        if answer["state"] == Status.UNKNOWN.value:
+            await pause_before(node, 1)
+            answer = await _offer(node, signed)
+        else:
+            answer = await _wait(node, signed)
 
 
 async def get_status(node: Node, tx_id: Digest, *, wait_ms: int = 0) -> dict[str, Any]:
@@ -133,16 +127,38 @@ async def get_status(node: Node, tx_id: Digest, *, wait_ms: int = 0) -> dict[str
     return answer
 
 
+async def _offer(node: Node, signed: Signed) -> dict[str, Any]:
+    """Hand it in; return what state it is in, or raise `Refused` if the node does not take it."""
+    try:
+        answers = await post_wire(node, "/v1/transactions", SubmitBatch(items=(signed.item,)))
+    except NotReachable as problem:
+        raise _unknown(signed, str(problem)) from problem
+    except Refused as problem:
+        if problem.status >= 500:  # The node's own trouble: it may have taken it before.
+            raise _unknown(signed, str(problem)) from problem
+        raise
+    if not isinstance(answers, list) or len(answers) != 1 or not isinstance(answers[0], dict):
+        raise AnswerRejected("the node's answer to a transaction is malformed")
+    answer: dict[str, Any] = answers[0]
+    if "state" in answer:
+        return answer
+    raise Refused(
+        str(answer.get("code", "transaction.refused")),
+        str(answer.get("detail") or f"the node did not take {signed.kind}"),
+        definite=answer.get("definite") is True,
+        tx_id=signed.tx_id,
+    )
+
+
 async def _wait(node: Node, signed: Signed) -> dict[str, Any]:
+    """Ask what became of it, letting the node wait a while before it answers."""
     started_ms = now_ms()
     try:
         answer = await get_status(node, signed.tx_id, wait_ms=WAIT_MS)
-    except NotReachable as problem:
+    except (NotReachable, Refused) as problem:
         raise _unknown(signed, str(problem)) from problem
-    if answer["state"] == Status.UNKNOWN.value:
-        raise _unknown(signed, "the node does not know it any more")
     if answer["state"] == Status.PENDING.value and now_ms() - started_ms < WAIT_MS // 10:
-        await asyncio.sleep(0.2)  # The node did not wait: do not press it.
+        await pause_before(node, 1)  # The node did not wait: do not press it.
     return answer
 
 

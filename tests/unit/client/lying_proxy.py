@@ -13,15 +13,22 @@ Lie = Callable[[bytes], bytes]
 
 @dataclass(slots=True)
 class LyingProxy:
-    """What is altered: answers whose method and path begin with a key go through its function."""
+    """What is altered: answers whose method and path begin with a key go through its function.
+
+    What `swallowed` names never reaches the honest node; it is answered with the bytes there.
+    """
 
     upstream: str
     lies: dict[str, Lie] = field(default_factory=dict)
+    swallowed: dict[str, bytes] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request, http: aiohttp.ClientSession) -> web.Response:
         line = f"{request.method} {request.path}"
         self.seen.append(line)
+        for beginning, answer_instead in self.swallowed.items():
+            if line.startswith(beginning):
+                return web.Response(body=answer_instead, content_type="application/json")
         headers = {
             name: value for name, value in request.headers.items() if name != "Transfer-Encoding"
         }

@@ -1,0 +1,105 @@
+"""A node that says "done" about what never happened, or shows the state from before."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from client.access import grant_access, list_grants, revoke_access
+from client.errors import OutcomeUnknown, Stale, Untrusted
+from client.people import find_person, rotate_keys, suspend_person
+from client.wallet import find_keys
+from ledger.accounts import Status
+from tests.unit.client.lying_proxy import LyingProxy, lying
+from tests.unit.client.people_of_north import Town, make_town
+from tests.unit.client.small_node import SmallNode, serve
+
+WITNESS = "POST /v1/state/witness"
+SUBMIT = "POST /v1/transactions"
+
+
+@pytest.fixture
+async def told(tmp_path: Path) -> AsyncIterator[tuple[Town, LyingProxy, str]]:
+    async with serve(node := SmallNode()) as url, lying(url) as (liar, false_url):
+        yield await make_town(node, url, tmp_path / "homes"), liar, false_url
+
+
+def never_handed_in(height: int) -> bytes:
+    """The answer of a node that keeps a transaction to itself and says it was accepted."""
+    receipt = {"height": height, "index": 0, "code": "ok", "accepted": True, "events": []}
+    return json.dumps([{"state": "COMMITTED", "receipt": receipt}]).encode()
+
+
+async def test_a_right_is_ended_only_when_state_proves_it(
+    told: tuple[Town, LyingProxy, str],
+) -> None:
+    town, liar, false_url = told
+    async with town.acting("ada") as ada:
+        granted = await grant_access(ada, grantee=town.account("south-doctor"))
+    async with town.acting("ada", url=false_url) as ada:
+        height = town.node.chain.height - 1
+        liar.swallowed[SUBMIT] = never_handed_in(height)
+
+        with pytest.raises((Untrusted, OutcomeUnknown)):
+            await revoke_access(ada, granted.grant_id, reseal=False)
+
+
+async def test_a_person_is_suspended_only_when_state_proves_it(
+    told: tuple[Town, LyingProxy, str],
+) -> None:
+    town, liar, false_url = told
+    async with town.acting("admin-north", url=false_url) as admin:
+        liar.swallowed[SUBMIT] = never_handed_in(town.node.chain.height - 1)
+
+        with pytest.raises((Untrusted, OutcomeUnknown)):
+            await suspend_person(admin, town.account("doctor"))
+
+        assert (await find_person(admin, town.account("doctor"))).status is Status.ACTIVE
+
+
+async def test_keys_are_replaced_only_when_state_proves_it(
+    told: tuple[Town, LyingProxy, str],
+) -> None:
+    town, liar, false_url = told
+    async with town.acting("ada", url=false_url) as ada:
+        before = ada.actor
+        liar.swallowed[SUBMIT] = never_handed_in(town.node.chain.height - 1)
+
+        with pytest.raises((Untrusted, OutcomeUnknown)):
+            await rotate_keys(ada, sign=False)
+
+        assert find_keys(ada.wallet, "ada").seal_key == before.seal_key
+
+
+async def test_a_height_that_no_chain_has_is_refused(told: tuple[Town, LyingProxy, str]) -> None:
+    town, liar, false_url = told
+    async with town.acting("admin-north", url=false_url) as admin:
+        for height in (2**70, -1):
+            liar.swallowed[SUBMIT] = never_handed_in(height)
+
+            with pytest.raises(Untrusted):
+                await suspend_person(admin, town.account("doctor"))
+
+
+async def test_the_chain_never_goes_back_behind_what_was_seen(
+    told: tuple[Town, LyingProxy, str],
+) -> None:
+    town, liar, false_url = told
+    recorded: list[bytes] = []
+
+    def record(body: bytes) -> bytes:
+        recorded.append(body)
+        return body
+
+    async with town.acting("ada", url=false_url) as ada:
+        liar.lies[WITNESS] = record
+        await list_grants(ada, town.account("ada"))
+        old = recorded[-1]
+        async with town.acting("ada") as elsewhere:
+            await grant_access(elsewhere, grantee=town.account("south-doctor"))
+        assert len(await list_grants(ada, town.account("ada"))) == 1
+        liar.lies[WITNESS] = lambda _: old
+
+        with pytest.raises(Stale):
+            await list_grants(ada, town.account("ada"))
