@@ -143,8 +143,9 @@ async def _guard(request: web.Request, handler: _Next) -> web.StreamResponse:
         response = _refused(api, request, from_http(answer.status))
         if "Allow" in answer.headers:
             response.headers["Allow"] = answer.headers["Allow"]
-    except ConnectionError:
-        raise  # The client has gone: there is nobody to tell.
+    except (ConnectionError, web.RequestPayloadError):
+        broken = ApiError("request.broken", "the request broke off, or its body is malformed")
+        response = _refused(api, request, broken)
     except Exception as problem:
         error = as_api_error(problem)
         if error is None:  # The outermost loop of a request: logged, told, and no further.

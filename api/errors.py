@@ -28,6 +28,7 @@ CODES: Final[dict[str, Kind]] = {
     "request.malformed": Kind(400, True, "the body, a parameter or the path is not of its form"),
     "request.not_found": Kind(404, True, "there is no such address here"),
     "request.method": Kind(405, True, "the address exists, the method does not"),
+    "request.broken": Kind(400, False, "the request broke off, or its chunks are malformed"),
     "request.timeout": Kind(408, False, "the body did not arrive in time"),
     "request.length_required": Kind(411, True, "an upload says its length first"),
     "request.too_large": Kind(413, True, "the body is above the limit of its address"),

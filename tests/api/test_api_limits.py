@@ -265,6 +265,42 @@ async def test_a_body_that_dawdles_is_not_waited_for(
     assert head.startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 1000\r\n\r\nonly this",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nonly",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n",
+    ],
+)
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_body_that_breaks_off_is_no_fault_of_ours(
+    server: Server, caplog: pytest.LogCaptureFixture, rest: bytes, is_reset: bool
+) -> None:
+    token = await server.token(DOCTOR)
+    paths = ("POST /v1/sessions", "POST /v1/state/witness")
+    for path in paths:
+        kind = "application/json" if "sessions" in path else MSGPACK
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.api.port)
+        head = f"{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        length, _, body = rest.partition(b"\r\n\r\n")
+        writer.write(f"{head}Content-Type: {kind}\r\n".encode() + length + b"\r\n\r\n")
+        await server.get("/v1/node")  # By now the handler waits for the body.
+        writer.write(body)
+        await server.get("/v1/node")
+        if is_reset:
+            writer.transport.abort()
+        else:
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+
+    assert (await server.get("/v1/node")).status == 200
+    assert "node.internal" not in server.api.api.refused
+    assert server.api.api.refused["request.broken"] >= 2
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_connection_without_a_request_is_not_kept(
     node: MemoryNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
