@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from client.connection import Client, act, ask, ask_view, scan
+from client.connection import Client, act, ask, ask_view, check_done, scan
 from client.errors import AnswerRejected, NotFound, Refused
 from client.handing_on import HandedOn, hand_on_keys, reseal_records
 from client.http import get_json
@@ -114,6 +114,7 @@ async def grant_access(
     )
     pseudonym = client.actor.account
     outcome = await act(client, "access.grant", AccessGrant(pseudonym=pseudonym, terms=terms))
+    await _check_in_force(client, outcome)
     keys = await hand_on_keys(client, pseudonym, scope=terms.scope, progress=progress)
     return Granted(grant_id=outcome.tx_id, outcome=outcome, keys=keys)
 
@@ -159,6 +160,7 @@ async def approve_request(
         terms = (await find_request(client, request_id)).wanted
     payload = AccessApprove(pseudonym=pseudonym, request=request_id, terms=terms)
     outcome = await act(client, "access.approve", payload)
+    await _check_in_force(client, outcome)
     keys = await hand_on_keys(client, pseudonym, scope=terms.scope, progress=progress)
     return Granted(grant_id=outcome.tx_id, outcome=outcome, keys=keys)
 
@@ -188,6 +190,8 @@ async def revoke_access(
     opened = await find_opened(client, grant)
     payload = AccessRevoke(pseudonym=pseudonym, grant=grant_id)
     outcome = await act(client, "access.revoke", payload)
+    left = {one.grant_id for one in await list_grants(client, pseudonym)}
+    check_done(outcome, "the right has ended", is_done=grant_id not in left)
     keys = HandedOn()
     if reseal:
         scope = grant.terms.scope
@@ -322,6 +326,11 @@ async def chain_time_ms(client: Client) -> int:
     """Return the chain's proven time: a right from then on is in force in the next block."""
     _, view = await ask_view(client, lambda view: None, (account_key(client.actor.account),))
     return view.time_ms
+
+
+async def _check_in_force(client: Client, outcome: Outcome) -> None:
+    grants = {one.grant_id for one in await list_grants(client, client.actor.account)}
+    check_done(outcome, "the right was given", is_done=outcome.tx_id in grants)
 
 
 def _log_page(answer: Any) -> tuple[list[LogLine], str]:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from client.errors import LocalError, NotReachable, Untrusted
+from client.errors import (
+    AnswerRejected,
+    LocalError,
+    NotReachable,
+    OutcomeRejected,
+    Untrusted,
+)
 from client.http import Node, Patience, get_bytes, open_node
 from client.proving import fetch_entries, prove, scan_entries
 from client.session import find_node_index, open_session
@@ -27,6 +33,7 @@ from genesis.files import FILE_BYTES_MAX, load_genesis, parse_genesis
 T = TypeVar("T")
 
 GENESIS_NAME: Final = "genesis.json"
+HEIGHT_END: Final = 2**63
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,8 +174,22 @@ async def act(
     outcome = await submit(
         client.node, client.trust, client.actor, kind, payload, sidecars=sidecars
     )
+    if not 0 < outcome.height < HEIGHT_END:
+        raise AnswerRejected(f"the node names block {outcome.height}, which no chain has")
     client.height = max(client.height, outcome.height)
     return outcome
+
+
+def check_done(outcome: Outcome, what: str, *, is_done: bool) -> None:
+    """Raise `OutcomeRejected` unless proven state shows what the node says was committed.
+
+    A receipt is the node's word: one that keeps a transaction to itself can say that all is well.
+    """
+    if not is_done:
+        raise OutcomeRejected(
+            f"the node says that block {outcome.height} holds transaction {outcome.tx_id.hex()}, "
+            f"but proven state does not show that {what}; ask another node"
+        )
 
 
 def _keep_genesis(home: Path, text: bytes) -> None:

@@ -97,6 +97,12 @@ class AnswerRejected(Untrusted):
     code = "trust.answer"
 
 
+class OutcomeRejected(Untrusted):
+    """The node says that a transaction was committed, and proven state does not show its effect."""
+
+    code = "trust.outcome"
+
+
 class BytesRejected(Untrusted):
     """A blob or sidecar that is not the one the ledger names."""
 

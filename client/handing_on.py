@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from io import BufferedRandom
 from typing import Final
 
-from client.connection import Client, act, ask_view, scan
+from client.connection import Client, act, ask_view, check_done, scan
 from client.errors import AnswerRejected, NotFound, Refused, Untrusted
-from client.lookup import RECORDS_PROVEN_AT_ONCE, FoundVersion, check_author
+from client.lookup import RECORDS_PROVEN_AT_ONCE, FoundVersion, check_author, find_version
 from client.reading import enter_read, find_envelope, open_envelope_of
 from client.recipients import (
     check_recipient_keys,
@@ -163,7 +163,10 @@ async def reseal_version(client: Client, found: FoundVersion) -> None:
             storage_receipts=stored.receipts,
         ),
     )
-    await act(client, "records.reseal", payload, sidecars=envelopes.sidecars)
+    outcome = await act(client, "records.reseal", payload, sidecars=envelopes.sidecars)
+    now = await find_version(client, context.record_id, context.version_id)
+    is_done = now.seal.seal_id != old_context.seal_id
+    check_done(outcome, "the version was sealed afresh", is_done=is_done)
 
 
 async def pending_versions(

@@ -3,18 +3,27 @@
 from dataclasses import replace
 from typing import Final
 
-from client.connection import Client, act, ask, scan
+from client.connection import Client, act, ask, check_done, scan
 from client.errors import NotFound, Refused
-from client.proving import now_ms
+from client.proving import now_ms, prove
 from client.session import open_session
-from client.transactions import Outcome
-from client.wallet import Keys, add_keys, find_keys, labels, remove_keys, replace_keys
+from client.transactions import WINDOW_MS, Outcome
+from client.wallet import (
+    Keys,
+    Wallet,
+    add_keys,
+    find_keys,
+    labels,
+    remove_keys,
+    replace_keys,
+)
 from crypto.envelopes import make_seal_private_key, seal_public_key
 from crypto.record_ids import AccountId
 from crypto.signatures import account_id, make_signing_key, public_key
 from ledger.accounts import (
     Account,
     Organisation,
+    Status,
     account_key,
     get_account,
     get_organisation,
@@ -26,6 +35,9 @@ from ledger.key_proofs import sign_rotation, sign_seal_binding
 
 NEXT: Final = " (next keys)"
 """After a label: keys that wait for the ledger to put them in force."""
+
+ROTATION_OPEN_MS: Final = 2 * WINDOW_MS
+"""How long after its keys were made a rotation may still be committed, with room to spare."""
 
 
 async def find_person(client: Client, account: AccountId) -> Account:
@@ -51,19 +63,25 @@ async def list_organisations(client: Client) -> tuple[Organisation, ...]:
 
 async def suspend_person(client: Client, account: AccountId, *, reason: str = "") -> Outcome:
     """End at once what a person of the own hospital may do."""
-    return await act(client, "identity.suspend", Suspend(account_id=account, reason=reason))
+    outcome = await act(client, "identity.suspend", Suspend(account_id=account, reason=reason))
+    is_done = (await find_person(client, account)).status is Status.SUSPENDED
+    check_done(outcome, "the account is suspended", is_done=is_done)
+    return outcome
 
 
 async def restore_person(client: Client, account: AccountId, *, reason: str = "") -> Outcome:
     """Let a suspended person act again."""
-    return await act(client, "identity.restore", Restore(account_id=account, reason=reason))
+    outcome = await act(client, "identity.restore", Restore(account_id=account, reason=reason))
+    is_done = (await find_person(client, account)).status is Status.ACTIVE
+    check_done(outcome, "the account is active", is_done=is_done)
+    return outcome
 
 
 async def rotate_keys(client: Client, *, sign: bool = True, seal: bool = True) -> Outcome:
     """Replace the actor's sign key, seal key or both; old seal keys stay in the wallet.
 
-    The new keys are saved before the ledger hears of them. `finish_rotation` mends a wallet whose
-    rotation was cut off between the two.
+    The new keys are saved before the ledger hears of them, and put in force once proven state names
+    them. `finish_rotation` mends a wallet whose rotation was cut off between the two.
     """
     keys = client.actor
     account = await find_person(client, keys.account)
@@ -89,7 +107,10 @@ async def rotate_keys(client: Client, *, sign: bool = True, seal: bool = True) -
         in_custody=account.in_custody,
     )
     outcome = await act(client, "identity.rotate_key", payload)
-    _put_in_force(client, keys, find_keys(client.wallet, waiting))
+    rotated = find_keys(client.wallet, waiting)
+    account, _ = await _account_seen_by(client, keys, rotated)
+    check_done(outcome, "the keys were replaced", is_done=_is_in_force(rotated, account))
+    _put_in_force(client, keys, rotated)
     await open_session(client.node, client.trust, client.actor, node_index=client.node_index)
     return outcome
 
@@ -97,28 +118,53 @@ async def rotate_keys(client: Client, *, sign: bool = True, seal: bool = True) -
 async def finish_rotation(client: Client, label: str) -> bool:
     """Mend a wallet whose rotation was cut off: put waiting keys in force if the ledger has.
 
-    Returns whether it has. The node tells by opening a session for them, or not.
+    Returns whether it has. Waiting keys are forgotten only once proven state shows other keys in
+    force at a time when the rotation cannot be committed any more: a node that refuses them for
+    whatever reason must not make the wallet destroy the only keys of an account.
     """
     keys = find_keys(client.wallet, label)
     if label + NEXT not in labels(client.wallet):
         return False
     waiting = find_keys(client.wallet, label + NEXT)
-    try:
-        await open_session(
-            client.node,
-            client.trust,
-            replace(waiting, account=keys.account),
-            node_index=client.node_index,
-        )
-        account = await find_person(client, keys.account)
-    except Refused:
+    account, time_ms = await _account_seen_by(client, keys, waiting)
+    if _is_in_force(waiting, account):
+        _put_in_force(client, keys, waiting)
+        return True
+    if time_ms >= _created_ms(client.wallet, waiting.label) + ROTATION_OPEN_MS:
         remove_keys(client.wallet, waiting.label)
-        return False
-    if account.seal_key != seal_public_key(waiting.seal_key):
-        remove_keys(client.wallet, waiting.label)
-        return False
-    _put_in_force(client, keys, waiting)
-    return True
+    return False
+
+
+async def _account_seen_by(client: Client, keys: Keys, waiting: Keys) -> tuple[Account, int]:
+    """Return the proven account and its state's time, in a session of whichever keys open one."""
+    for candidate in (replace(waiting, account=keys.account), keys):
+        try:
+            await open_session(client.node, client.trust, candidate, node_index=client.node_index)
+        except Refused:
+            if candidate is keys:
+                raise
+            continue
+        break
+    entry = account_key(keys.account)
+    account, view = await prove(
+        client.node,
+        client.trust,
+        lambda view: get_account(view, keys.account),
+        (entry,),
+        at_least_height=client.height,
+    )
+    if account is None:
+        raise NotFound(f"no account {keys.account.hex()} is registered", code="account.unknown")
+    return account, view.time_ms
+
+
+def _created_ms(wallet: Wallet, label: str) -> int:
+    return next(one.created_ms for one in wallet.content.accounts if one.label == label)
+
+
+def _is_in_force(keys: Keys, account: Account) -> bool:
+    sign_key, seal_key = public_key(keys.sign_key), seal_public_key(keys.seal_key)
+    return (account.sign_key, account.seal_key) == (sign_key, seal_key)
 
 
 def _put_in_force(client: Client, keys: Keys, next_keys: Keys) -> None:

@@ -82,6 +82,7 @@ async def fetch_entries(
     node: Node, trust: Trust, keys: tuple[bytes, ...], *, at_least_height: int = 0
 ) -> ProvenView:
     """Return proven entries for at most 256 keys; absent ones are proven absent."""
+    at_least_height = _not_behind(trust, at_least_height)
     query = WitnessQuery(keys=keys, at_least_height=at_least_height, wait_ms=WAIT_MS)
     witness = await exchange(
         node, "/v1/state/witness", query, Witness, bytes_max=Witness.WIRE_BYTES_MAX
@@ -102,10 +103,11 @@ async def scan_entries(
 ) -> ProvenView:
     """Return the entries under `prefix`, each proven; that none is left out is not.
 
-    Pages may come from different states, each proven for itself.
+    Pages may come from different states, each proven for itself and no older than the one before.
     """
     entries: dict[bytes, bytes | None] = {}
     while True:
+        at_least_height = _not_behind(trust, at_least_height)
         query = ScanQuery(
             prefix=prefix,
             start=start,
@@ -161,6 +163,11 @@ def follow(view: ProvenView) -> list[bytes]:
 def now_ms() -> int:
     """Return this computer's time, Unix milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def _not_behind(trust: Trust, at_least_height: int) -> int:
+    """Return the height to ask for: the chain never goes back behind what was proven before."""
+    return max(at_least_height, trust.height - 1)
 
 
 def _grantee_keys(grants: GrantsInForce) -> list[bytes]:

@@ -15,12 +15,14 @@ Lie = Callable[[bytes], bytes]
 class LyingProxy:
     """What is altered: answers whose method and path begin with a key go through its function.
 
-    What `swallowed` names never reaches the honest node; it is answered with the bytes there.
+    What `swallowed` names never reaches the honest node; it is answered with the bytes there, and
+    what `refusing` names with the status there.
     """
 
     upstream: str
     lies: dict[str, Lie] = field(default_factory=dict)
     swallowed: dict[str, bytes] = field(default_factory=dict)
+    refusing: dict[str, int] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request, http: aiohttp.ClientSession) -> web.Response:
@@ -29,6 +31,9 @@ class LyingProxy:
         for beginning, answer_instead in self.swallowed.items():
             if line.startswith(beginning):
                 return web.Response(body=answer_instead, content_type="application/json")
+        for beginning, status in self.refusing.items():
+            if line.startswith(beginning):
+                return web.Response(status=status)
         headers = {
             name: value for name, value in request.headers.items() if name != "Transfer-Encoding"
         }

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from client.access import grant_access, list_grants, revoke_access
-from client.errors import OutcomeUnknown, Stale, Untrusted
-from client.people import find_person, rotate_keys, suspend_person
-from client.wallet import find_keys
+from client.errors import ClientError, OutcomeRejected, Refused, Stale, Untrusted
+from client.people import NEXT, find_person, finish_rotation, rotate_keys, suspend_person
+from client.wallet import find_keys, labels
 from ledger.accounts import Status
 from tests.unit.client.lying_proxy import LyingProxy, lying
 from tests.unit.client.people_of_north import Town, make_town
@@ -41,7 +41,7 @@ async def test_a_right_is_ended_only_when_state_proves_it(
         height = town.node.chain.height - 1
         liar.swallowed[SUBMIT] = never_handed_in(height)
 
-        with pytest.raises((Untrusted, OutcomeUnknown)):
+        with pytest.raises(OutcomeRejected):
             await revoke_access(ada, granted.grant_id, reseal=False)
 
 
@@ -52,7 +52,7 @@ async def test_a_person_is_suspended_only_when_state_proves_it(
     async with town.acting("admin-north", url=false_url) as admin:
         liar.swallowed[SUBMIT] = never_handed_in(town.node.chain.height - 1)
 
-        with pytest.raises((Untrusted, OutcomeUnknown)):
+        with pytest.raises(OutcomeRejected):
             await suspend_person(admin, town.account("doctor"))
 
         assert (await find_person(admin, town.account("doctor"))).status is Status.ACTIVE
@@ -66,7 +66,7 @@ async def test_keys_are_replaced_only_when_state_proves_it(
         before = ada.actor
         liar.swallowed[SUBMIT] = never_handed_in(town.node.chain.height - 1)
 
-        with pytest.raises((Untrusted, OutcomeUnknown)):
+        with pytest.raises(OutcomeRejected):
             await rotate_keys(ada, sign=False)
 
         assert find_keys(ada.wallet, "ada").seal_key == before.seal_key
@@ -103,3 +103,23 @@ async def test_the_chain_never_goes_back_behind_what_was_seen(
 
         with pytest.raises(Stale):
             await list_grants(ada, town.account("ada"))
+
+
+async def test_a_node_that_refuses_new_keys_does_not_make_the_wallet_destroy_them(
+    told: tuple[Town, LyingProxy, str],
+) -> None:
+    """The rotation is on the ledger; the node hid that, and goes on refusing sessions."""
+    town, liar, false_url = told
+    async with town.acting("ada", url=false_url) as ada:
+        liar.lies[SUBMIT] = lambda _: json.dumps([{"state": "UNKNOWN"}]).encode()
+        liar.refusing["GET /v1/transactions"] = 503
+        with pytest.raises(ClientError):
+            await rotate_keys(ada)
+        liar.refusing["POST /v1/sessions"] = 403
+
+        with pytest.raises(Refused):
+            await finish_rotation(ada, "ada")
+
+        assert "ada" + NEXT in labels(ada.wallet)
+        liar.refusing.clear()
+        assert await finish_rotation(ada, "ada")
