@@ -22,7 +22,10 @@ _WRITE_HIGH_WATER: Final = 16 * 1024
 
 @dataclass(slots=True, kw_only=True)
 class Outbox:
-    """Frames in their lanes, senders in line (by lane), and the transport they wait for."""
+    """Frames in their lanes, senders in line (by lane), and the transport they wait for.
+
+    `rest` is what remains of a large frame that has begun to leave.
+    """
 
     queues: LaneQueues
     transport: asyncio.Transport | None = None
@@ -32,6 +35,7 @@ class Outbox:
     is_paused: bool = False
     is_closed: bool = False
     is_flush_due: bool = False
+    rest: memoryview = field(default_factory=lambda: memoryview(b""))
 
 
 def attach(outbox: Outbox, transport: asyncio.Transport) -> None:
@@ -72,14 +76,11 @@ def flush(outbox: Outbox) -> None:
     """Write until the transport has enough or nothing is left."""
     outbox.is_flush_due = False
     while not outbox.is_paused and not outbox.is_closed:
-        frames = take_frames(outbox.queues, WRITE_BYTES)
-        if not frames:
+        portion = _take_portion(outbox)
+        if not portion:
             return
-        for lane in LANES:
-            if outbox.line[lane]:
-                _call_up(outbox, lane)
         assert outbox.transport is not None, "frames are queued for open links only"
-        outbox.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        outbox.transport.write(portion)
 
 
 def close_outbox(outbox: Outbox, failure: P2pError) -> None:
@@ -91,6 +92,23 @@ def close_outbox(outbox: Outbox, failure: P2pError) -> None:
             if not turn.done():
                 turn.set_exception(failure)
         line.clear()
+
+
+def _take_portion(outbox: Outbox) -> bytes | memoryview:
+    # A large frame leaves piece by piece: that it leaves at all is seen, and it is encrypted
+    # (and so in memory once more) by pieces too.
+    if outbox.rest:
+        portion, outbox.rest = outbox.rest[:WRITE_BYTES], outbox.rest[WRITE_BYTES:]
+        return portion
+    frames = take_frames(outbox.queues, WRITE_BYTES)
+    for lane in LANES:
+        if outbox.line[lane]:
+            _call_up(outbox, lane)
+    if len(frames) != 1:
+        return b"".join(frames)
+    whole = memoryview(frames[0])
+    outbox.rest = whole[WRITE_BYTES:]
+    return whole[:WRITE_BYTES]
 
 
 def _call_up(outbox: Outbox, lane: Lane) -> None:

@@ -30,6 +30,7 @@ from p2p.streams import (
     Outflow,
     accept_chunk,
     add_credit,
+    close_chunks,
     end_inflow,
     next_chunk,
     open_inflow,
@@ -113,17 +114,23 @@ async def ask_push(
     reply_bytes_max: int,
     stall_s: float,
 ) -> bytes:
-    """Upload the chunks after a header and wait for the reply; an early reply ends the upload."""
+    """Upload the chunks after a header and wait for the reply; an early reply ends the upload.
+
+    An iterator that can be closed is closed in any case.
+    """
     exchange = _make_exchange(lane, reply_bytes_max)
     outflow = exchange.outflow = Outflow()
     with _conversation(link, asking, exchange) as request_id:
         await within(stall_s, link.put(lane, encode_frame(kind, request_id, header)))
-        async for chunk in chunks:
-            for piece in split_chunk(chunk):
-                if not await within(stall_s, spend_credit(outflow, piece)):
-                    return await exchange.reply
-                frame = encode_frame(Control.PUSH_CHUNK, request_id, piece)
-                await within(stall_s, link.put(lane, frame))
+        try:
+            async for chunk in chunks:
+                for piece in split_chunk(chunk):
+                    if not await within(stall_s, spend_credit(outflow, piece)):
+                        return await exchange.reply
+                    frame = encode_frame(Control.PUSH_CHUNK, request_id, piece)
+                    await within(stall_s, link.put(lane, frame))
+        finally:
+            await close_chunks(chunks)
         await within(stall_s, link.put(lane, encode_frame(Control.PUSH_END, request_id, b"")))
         return await within(stall_s, exchange.reply)
 

@@ -23,6 +23,7 @@ from p2p.streams import (
     Outflow,
     accept_chunk,
     add_credit,
+    close_chunks,
     end_inflow,
     next_chunk,
     open_inflow,
@@ -234,8 +235,7 @@ async def _send_stream(
                 frame = encode_frame(Control.STREAM_CHUNK, request_id, piece)
                 await link.put(service.lane, frame)
     finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
+        await close_chunks(chunks)
     await link.put(service.lane, encode_frame(Control.STREAM_END, request_id, b""))
 
 

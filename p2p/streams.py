@@ -8,6 +8,7 @@ in anybody's memory.
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -122,6 +123,12 @@ async def spend_credit(outflow: Outflow, chunk: bytes) -> bool:
         return False
     outflow.credit -= cost
     return True
+
+
+async def close_chunks(chunks: AsyncIterator[bytes]) -> None:
+    """Let whoever produces chunks clean up now, not when somebody collects garbage."""
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
 
 
 def _wake(flow: Inflow | Outflow) -> None:

@@ -462,13 +462,20 @@ async def test_an_upload_may_be_answered_before_its_end() -> None:
                 return b"known already"
             return b"empty"
 
+        closed = False
+
         async def endless() -> AsyncIterator[bytes]:
-            while True:
-                yield bytes(60_000)
+            nonlocal closed
+            try:
+                while True:
+                    yield bytes(60_000)
+            finally:
+                closed = True
 
         other.network.serve_push(STORE, store)
 
         assert await one.network.stream_push(1, STORE, b"", endless()) == b"known already"
+        assert closed
         assert not other.peer(0).invalid
 
 

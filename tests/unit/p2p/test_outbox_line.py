@@ -131,6 +131,20 @@ async def test_the_end_of_a_connection_sends_everybody_in_line_away() -> None:
         assert outbox.queues.bytes_queued[Lane.BULK] == 0
 
 
+async def test_a_large_frame_leaves_whole_and_before_anything_else() -> None:
+    async with piped_outbox() as (outbox, there):
+        large = bytes(index % 251 for index in range(1_000_000))
+        loop = asyncio.get_running_loop()
+
+        send(outbox, Lane.CONSENSUS, large)
+        received = await loop.sock_recv(there, 2**16)
+        send(outbox, Lane.CONTROL, b"urgent")
+        while len(received) < len(large) + len(b"urgent"):
+            received += await loop.sock_recv(there, 2**16)
+
+        assert received == large + b"urgent"
+
+
 async def test_an_urgent_frame_overtakes_what_was_not_given_away() -> None:
     async with piped_outbox() as (outbox, there):
         await fill(outbox)

@@ -1,12 +1,13 @@
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 
 from p2p.config import LANE_LIMITS, PeerAddress
-from p2p.frames import Control, make_limits
+from p2p.frames import Control, Frame, feed, make_limits
 from p2p.lanes import Lane
 from p2p.streams import Inflow
 from tests.unit.p2p.loopback import (
@@ -232,6 +233,32 @@ async def test_small_messages_leave_together() -> None:
         await until(lambda: len(other.received) == 1000)
 
         assert len(writes) <= 1000 * 209 // 65_000 + 1
+        assert max(writes) <= 2**16
+
+
+async def test_a_peer_that_takes_a_large_message_slowly_is_not_left() -> None:
+    identity = new_identity()
+    times = {"heartbeat_ms": 20, "idle_timeout_ms": 20_000, "write_stall_timeout_ms": 100}
+    async with running(5, **times) as node:
+        raw_address = PeerAddress(peer_id=RAW_ID, host="127.0.0.1", port=1, pin=identity.pin)
+        node.network.set_peers([raw_address], self_id=5)
+        async with raw_peer(node, identity) as raw:
+            await raw.next_frame(Control.WELCOME)
+            connection = raw.writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            for body in (bytes(2**20), bytes(60_000), b"after"):
+                node.network.send(RAW_ID, VOTE, body)
+            frames: list[Frame] = []
+            while all(body != b"after" for _, _, body in frames):
+                now = loop.time()
+                await until(lambda now=now: loop.time() > now + 0.015)
+                frames += feed(raw.parser, await raw.reader.read(2**15))
+
+            assert loop.time() - began > 0.3
+            assert [len(body) for kind, _, body in frames if kind == VOTE] == [2**20, 60_000, 5]
+            assert node.network.connected() == (RAW_ID,)
 
 
 def random_frame(source: random.Random) -> tuple[int, int, bytes]:
