@@ -103,6 +103,8 @@ def _replay(state: ReplicaState, record: Record) -> None:
             instance.prepared = certificate
         case ViewChangeRecord(message=view_change):
             own.view_change = view_change
+            if view_change.prepared is not None:
+                instance.prepared = view_change.prepared
         case NewViewRecord(message=new_view):
             own.new_view = new_view
 

@@ -68,7 +68,7 @@ def draw_network(draw: random.Random) -> Faults:
 def draw_outage(draw: random.Random, cluster: Cluster) -> None:
     """One replica or all of them are away for a while: crashed, or only paused."""
     count = len(cluster.hosts)
-    begin, length = draw.randint(100, HISTORY_MS), draw.choice((1, 50, 700, 4_000))
+    begin, length = draw.randint(100, HISTORY_MS - 50), draw.choice((1, 50, 700, 4_000))
     victims = list(range(count)) if draw.random() < 0.15 else [draw.randrange(count)]
     is_crash = draw.random() < 0.7
     for victim in victims:

@@ -148,6 +148,21 @@ def test_a_restarted_replica_stays_in_the_view_it_had_entered() -> None:
     assert of(effects, CheckProposal) == []
 
 
+def test_a_certificate_that_a_view_change_reported_is_remembered_with_it() -> None:
+    state = replica(me=3)
+    before = propose_to(state, BLOCK)
+    before += expire(state, TimerKind.VIEW_CHANGE)
+    hand_all(state, prepare(1, BLOCK), prepare(2, BLOCK))
+    before += hand_all(state, view_change(1, 2), view_change(0, 2))
+    certificate = state.instance.prepared
+    assert certificate is not None
+
+    state, _ = reborn(3, before)
+
+    assert state.instance.prepared == certificate
+    assert state.instance.view == 2
+
+
 def test_a_replica_that_prepared_above_view_0_returns_to_that_view() -> None:
     state = replica(me=3)
     block = make_block("fresh", view=1, proposer=1)
