@@ -60,7 +60,7 @@ class Limits:
         "blob_store_bytes_max": (1 << 20, 1 << 50),
         "disk_reserve_bytes": (0, 1 << 40),
         "state_cache_nodes_max": (1_000, 100_000_000),
-        "proof_heights": (2, 1_000_000),
+        "proof_heights": (3, 1_000_000),
     }
 
 

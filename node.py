@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 from api.app import RunningApi, start_api
 from config import InvalidConfig, NodeConfig
@@ -39,11 +40,13 @@ from shell.gossip import Gossip
 from shell.intake import Intake, submit
 from shell.keys import NodeKeys, identity_of, load_node_keys
 from shell.kinds import KIND_RULES, Kind
+from shell.mending import Mending, answer_copy, check_storage, keep_mending
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
 from shell.replica import Replica, update_backlog
 from shell.restart import restart
 from shell.sidecars import Sidecars, answer_sidecars
+from shell.sweeping import keep_sweeping
 from shell.verifier import Verifier
 from storage.blobs import BlobLimits, BlobStore, open_blobs
 from storage.chain import create_chain, has_chain, open_chain
@@ -55,6 +58,8 @@ from storage.sidecars import close_sidecars, get_sidecar_or_none, open_sidecars
 from storage.world import WorldLimits
 
 log = logging.getLogger("medledger.node")
+
+MENDING_PAUSE_S: Final = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +110,7 @@ async def running_node(
         database = open_ledger(layout, document)
         stack.callback(database.close)
         node = assemble(config, layout, database, document, keys, clock or Clock())
+        check_storage(node.replica.mending, layout.journal)
         stack.callback(close_journal, node.replica.votes.journal)
         stack.callback(close_sidecars, node.sidecars.store)
         await start(node, document)
@@ -168,7 +174,12 @@ def assemble(
             replica=ReplicaId(config.node_index),
             vote_key=keys.vote,
         ),
-        sidecars=Sidecars(store=replica.sidecars, chain=chain, bodies=replica.bodies),
+        sidecars=Sidecars(
+            store=replica.sidecars,
+            chain=chain,
+            bodies=replica.bodies,
+            checked_blocks=replica.proposals.checked.values,
+        ),
     )
     connect(node, routes)
     return node
@@ -205,6 +216,7 @@ def _make_replica(
         proposals=proposals,
         bodies=bodies,
         sidecars=sidecars,
+        mending=Mending(chain=chain, network=network),
         network=network,
         clock=clock,
     )
@@ -217,7 +229,9 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
     routes[Kind.TRANSACTIONS] = partial(passing_on.on_batch, gossip)
     network.serve_push(Kind.TRANSACTIONS_LARGE, partial(passing_on.on_large_batch, gossip))
     receive = partial(replica_shell.receive, replica)
-    network.serve_push(Kind.BLOCKS, partial(on_upload, receive, node.chain.chain_id))
+    is_asked = partial(replica_shell.is_asked, replica)
+    network.serve_push(Kind.BLOCKS, partial(on_upload, receive, is_asked, node.chain.chain_id))
+    network.serve(Kind.FIND_BLOCK, partial(answer_copy, node.chain))
     bodies = replica.bodies
     network.serve(Kind.FIND_TRANSACTIONS, partial(answer_transactions, bodies))
     network.serve(Kind.FIND_SIDECARS, partial(answer_sidecars, node.sidecars))
@@ -246,7 +260,8 @@ async def start(node: Node, document: GenesisDocument) -> None:
     replica_shell.start(node.replica)
     pool, clock = node.intake.pool, node.intake.clock
     node.chores = (
-        asyncio.create_task(blob_exchange.sweep(node.blobs)),
+        asyncio.create_task(keep_sweeping(node.blobs, node.sidecars)),
+        asyncio.create_task(keep_mending(node.replica.mending, pause_s=MENDING_PAUSE_S)),
         asyncio.create_task(passing_on.repeat(node.gossip, pool, clock)),
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
@@ -256,7 +271,8 @@ async def start(node: Node, document: GenesisDocument) -> None:
         blobs=node.blobs,
         sidecars=node.sidecars,
         replica=node.replica,
-        clock=node.replica.clock,
+        mending=node.replica.mending,
+        clock=clock,
         organisation="" if member is None else member.org,
     )
     node.api = await start_api(ports, host=node.config.api.host, port=node.config.api.port)

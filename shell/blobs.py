@@ -41,7 +41,6 @@ from storage.uploads import Upload, begin_upload, finish_upload, suspend_upload,
 
 log = logging.getLogger("medledger.blobs")
 
-SWEEP_S: Final = 60
 UNREFERENCED_MS: Final = 24 * 3600 * 1000
 ENTRIES_SCANNED_MAX: Final = 1_024
 
@@ -130,15 +129,8 @@ async def on_store(
     return encode(Stored(signature=_promise(blobs, offer.cid, offer.size_bytes)))
 
 
-async def sweep(blobs: Blobs) -> None:
-    """Drop copies whose read entry has expired, and uploads that no record ever named."""
-    while True:
-        await asyncio.sleep(SWEEP_S)
-        sweep_once(blobs)
-
-
 def sweep_once(blobs: Blobs) -> int:
-    """Do one round of `sweep`; return how many blobs were dropped."""
+    """Drop copies whose read entry has expired, and uploads that no record ever named."""
     before_ms = blobs.clock.now_ms() - UNREFERENCED_MS
     expire_partials(blobs.store, before_ms=before_ms)
     view = blobs.chain.view()

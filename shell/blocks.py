@@ -14,9 +14,10 @@ from ledger.blocks import BlockBodies
 from ledger.errors import InvalidBlock
 from p2p.errors import P2pError, RequestRefused
 from p2p.network import Network
-from shell.chain import Chain
 from shell.kinds import Kind
+from shell.mending import Mending, report_damage
 from shell.proposals import Proposals, decode_header, payload_hashes
+from storage.errors import BlockCorrupt
 
 log = logging.getLogger("medledger.blocks")
 
@@ -26,12 +27,18 @@ UPLOAD_BYTES_TARGET: Final = 4 << 20
 CHUNK_BYTES: Final = 64 << 10
 
 
-async def push_blocks(network: Network, chain: Chain, effect: SendBlocks) -> None:
-    """Upload decided blocks from storage; none, if this node does not have the first."""
+async def push_blocks(network: Network, mending: Mending, effect: SendBlocks) -> None:
+    """Upload decided blocks from storage; none, if this node does not have the first whole."""
+    chain = mending.chain
     found: list[CertifiedBlock] = []
     size = 0
     for height in range(effect.from_height, effect.from_height + effect.count):
-        one = chain.certified_block(height)
+        try:
+            one = chain.certified_block(height)
+        except BlockCorrupt as problem:  # The peer asks somebody else; this copy is mended.
+            log.warning("block not served", extra={"height": height, "reason": str(problem)})
+            report_damage(mending, problem.height)
+            break
         if one is None or size > UPLOAD_BYTES_TARGET:
             break
         size += len(one.bodies) + len(one.block.payload)
@@ -48,12 +55,18 @@ async def push_proposal(network: Network, proposals: Proposals, effect: SendProp
 
 async def on_upload(
     receive: Callable[[int, Message], None],
+    is_asked: Callable[[int], bool],
     chain_id: ChainId,
     peer_id: int,
     _header: bytes,
     chunks: AsyncIterator[bytes],
 ) -> bytes:
-    """Take an upload of blocks, check that it hangs together, and hand it to the replica."""
+    """Take an upload of blocks that was asked for, check it, and hand it to the replica.
+
+    An upload may be 24 MiB: from a peer that was not asked nothing of it is kept.
+    """
+    if not is_asked(peer_id):
+        raise RequestRefused("not_asked")
     received = bytearray()
     async for chunk in chunks:
         if len(received) + len(chunk) > Blocks.WIRE_BYTES_MAX:

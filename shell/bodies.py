@@ -88,8 +88,11 @@ async def find_bodies(
             break
         for start in range(0, len(missing), HASHES_MAX):
             part = missing[start : start + HASHES_MAX]
-            for body in await _ask_transactions(bodies, peer_id, part):
+            answered = await _ask_transactions(bodies, peer_id, part)
+            for body in answered:
                 found[body.transaction.signed_hash] = body
+            if not answered:
+                break  # It has none of these, or does not answer: ask the next one.
     missing = [one for one in hashes if one not in found]
     if missing:
         raise BodiesMissing(f"{len(missing)} transactions, first {missing[0].hex()[:16]}")

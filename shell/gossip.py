@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crypto.errors import DecodeError
 from crypto.schema import decode, encode
-from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
+from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
 from ledger.pool import Entry, Pool
 from p2p.errors import P2pError, RequestRefused
 from p2p.frames import SHARED_BYTES_MAX
@@ -30,8 +30,10 @@ REPEAT_S = 1.0
 REPEAT_ENTRIES_MAX = 1_024
 """How often, and among how many of the oldest, it is looked what has waited for too long."""
 
-RECEIVED_BATCHES_MAX = 64
-"""Batches of one peer that wait for their signatures; more pauses the peer."""
+BATCH_COST_BYTES = 8 << 10
+"""What a batch in hand costs beside its bytes: many tiny ones must pause their sender, too."""
+
+LARGE_BYTES_MAX = 5 << 20
 
 TakeItems = Callable[[Sequence[tuple[bytes, tuple[bytes, ...]]]], Awaitable[object]]
 
@@ -46,6 +48,7 @@ class Gossip:
     flush: asyncio.TimerHandle | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     malformed: dict[int, int] = field(default_factory=dict)
+    uploading: set[int] = field(default_factory=set)
 
 
 def announce(gossip: Gossip, entries: Iterable[Entry]) -> None:
@@ -79,19 +82,22 @@ def on_batch(gossip: Gossip, peer_id: int, body: bytes) -> None:
         gossip.malformed[peer_id] = gossip.malformed.get(peer_id, 0) + 1
         log.warning("malformed batch", extra={"peer": peer_id, "reason": str(problem)})
         return
-    gossip.network.hold(peer_id, len(body))
-    _spawn(gossip, _take(gossip, peer_id, batch, len(body)))
+    cost_bytes = len(body) + BATCH_COST_BYTES
+    gossip.network.hold(peer_id, cost_bytes)
+    _spawn(gossip, _take(gossip, peer_id, batch, cost_bytes))
 
 
 async def on_large_batch(
     gossip: Gossip, peer_id: int, _header: bytes, chunks: AsyncIterator[bytes]
 ) -> bytes:
-    """Take in a batch that came as an upload."""
-    received = bytearray()
-    async for chunk in chunks:
-        if len(received) + len(chunk) > SUBMIT_BYTES_MAX:
-            raise RequestRefused("too_large")
-        received += chunk
+    """Take in a batch that came as an upload, one at a time from each peer."""
+    if peer_id in gossip.uploading:
+        raise RequestRefused("busy")
+    gossip.uploading.add(peer_id)
+    try:
+        received = await _received(chunks)
+    finally:
+        gossip.uploading.discard(peer_id)
     try:
         batch = decode(SubmitBatch, bytes(received))
     except DecodeError as problem:
@@ -135,6 +141,15 @@ def _flush(gossip: Gossip) -> None:
         else:
             for peer_id in gossip.network.connected():
                 _spawn(gossip, _push(gossip, peer_id, batch))
+
+
+async def _received(chunks: AsyncIterator[bytes]) -> bytearray:
+    received = bytearray()
+    async for chunk in chunks:
+        if len(received) + len(chunk) > LARGE_BYTES_MAX:
+            raise RequestRefused("too_large")
+        received += chunk
+    return received
 
 
 async def _push(gossip: Gossip, peer_id: int, batch: bytes) -> None:

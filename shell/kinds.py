@@ -19,8 +19,9 @@ class Kind(IntEnum):
     FIND_TRANSACTIONS = 36  # request: signed hashes -> SubmitBatch of those that are here
     FIND_SIDECARS = 37  # request: digests -> contents
     BLOB_INDEX = 38  # request: cid -> leaf index
-    BLOB_READ = 39  # request, streamed: cid and offset -> bytes
+    BLOB_READ = 39  # request, streamed: a run of leaves
     BLOB_STORE = 40  # push: cid and size, then bytes -> storage receipt
+    FIND_BLOCK = 41  # request: height -> a certified block, to mend a damaged one
 
 
 _CONSENSUS_BYTES_MAX: Final = max(
@@ -37,4 +38,5 @@ KIND_RULES: Final[dict[int, KindRule]] = {
     Kind.BLOB_INDEX: KindRule(bytes_max=256, lane=Lane.SYNC),
     Kind.BLOB_READ: KindRule(bytes_max=256, lane=Lane.BULK),
     Kind.BLOB_STORE: KindRule(bytes_max=256, lane=Lane.BULK),
+    Kind.FIND_BLOCK: KindRule(bytes_max=64, lane=Lane.BULK),
 }

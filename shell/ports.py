@@ -30,11 +30,13 @@ from shell.chain import Chain, wait_height, wait_receipt
 from shell.clock import Clock
 from shell.fetching import stream_blob
 from shell.intake import Intake
+from shell.mending import Mending, report_damage
 from shell.overview import consensus_overview, peers_overview
 from shell.replica import Replica, is_fresh
 from shell.sidecars import Sidecars
 from storage import blocks as stored_blocks
 from storage import receipts as stored_receipts
+from storage.errors import BlockCorrupt
 from storage.keys import LogPlace
 
 
@@ -72,6 +74,7 @@ class ChainReads:
     """Decided blocks and proven state."""
 
     chain: Chain
+    mending: Mending
 
     @property
     def chain_id(self) -> ChainId:
@@ -89,7 +92,11 @@ class ChainReads:
         return Height(max(0, self.chain.tip.height - 1))
 
     def block(self, height: Height) -> StoredBlock | None:
-        stored = stored_blocks.get_block(self.chain.stored, height)
+        try:
+            stored = stored_blocks.get_block(self.chain.stored, height)
+        except BlockCorrupt as problem:
+            report_damage(self.mending, problem.height)
+            raise
         if stored is None:
             return None
         sealed = _sealed(stored.header, stored.certificate)
@@ -210,13 +217,14 @@ def make_ports(
     chain: Chain,
     blobs: Blobs,
     sidecars: Sidecars,
+    mending: Mending,
     replica: Replica,
     clock: Clock,
     organisation: str,
 ) -> Ports:
     return Ports(
         transactions=Transactions(intake=intake, chain=chain),
-        chain=ChainReads(chain=chain),
+        chain=ChainReads(chain=chain, mending=mending),
         blobs=BlobReads(blobs=blobs, sidecars=sidecars),
         node=NodeReads(replica=replica, clock=clock, run_by=organisation),
     )

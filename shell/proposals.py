@@ -6,7 +6,7 @@ that lack something can be helped. Only blocks of the next height are kept, and 
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from consensus.blocks import Block
@@ -18,9 +18,10 @@ from crypto.validators import ReplicaId
 from crypto.votes import NO_DIGEST, certificate_digest
 from ledger.blocks import BlockBodies, Header, header_digest, tx_root
 from ledger.errors import InvalidBlock, InvalidTransaction
+from ledger.parameters import Parameters
 from ledger.pool import Pool
 from ledger.proposal import make_block
-from ledger.validation import check_proposal, check_time
+from ledger.validation import ParentFacts, check_header, check_proposal, check_time
 from shell.bodies import Bodies, BodiesMissing, Body, find_bodies
 from shell.chain import Chain
 from shell.clock import Clock
@@ -28,7 +29,8 @@ from shell.clock import Clock
 log = logging.getLogger("medledger.proposals")
 
 HASH_BYTES = 32
-BLOCKS_KEPT_MAX = 8
+FUTURE_MS_MAX = 60_000
+"""A block due later than this is refused: whoever made it has no clock, or means harm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +96,15 @@ async def check(proposals: Proposals, source: Bodies, request: CheckProposal) ->
         return None
     try:
         header = decode_header(block)
-        bodies = await _bodies_of(proposals, source, request)
+        parameters = proposals.chain.parameters()
+        check_header(header, _parent_of(proposals.chain, block))
+        _check_count(header, parameters)
+        wait_ms = 0
         if request.is_fresh:
-            wait_ms = check_time(header, proposals.clock.now_ms(), proposals.chain.parameters())
-            if wait_ms > 0:
-                await asyncio.sleep(wait_ms / 1000)
+            wait_ms = _wait_ms(header, proposals.clock.now_ms(), parameters)
+        bodies = await _bodies_of(source, request)
+        if wait_ms > 0:
+            await asyncio.sleep(wait_ms / 1000)
         _check_block(proposals.chain, block, header, bodies)
     except (InvalidBlock, InvalidTransaction) as problem:
         return f"{problem.code}: {problem}"
@@ -109,18 +115,17 @@ async def check(proposals: Proposals, source: Bodies, request: CheckProposal) ->
 
 
 def remember(proposals: Proposals, checked: Checked) -> None:
-    """Keep a block until the next height is decided."""
-    if len(proposals.checked) >= BLOCKS_KEPT_MAX:
-        oldest = next(iter(proposals.checked))
-        del proposals.checked[oldest]
+    """Keep a block until its height is decided, or the core has lost interest (`retain`)."""
     proposals.checked[checked.block.digest] = checked
     for body in checked.bodies:
         proposals.by_hash[body.transaction.signed_hash] = body
 
 
-def forget(proposals: Proposals, decided_height: int) -> None:
-    """Drop what belongs to decided heights."""
-    kept = [one for one in proposals.checked.values() if one.block.height > decided_height]
+def retain(proposals: Proposals, digests: Collection[Digest]) -> None:
+    """Drop every block but these: the ones that the core may still have to decide or serve."""
+    kept = [one for digest, one in proposals.checked.items() if digest in digests]
+    if len(kept) == len(proposals.checked):
+        return
     proposals.checked.clear()
     proposals.by_hash.clear()
     for one in kept:
@@ -157,25 +162,39 @@ def encode_bodies(bodies: Sequence[Body]) -> bytes:
     return encode(BlockBodies(transactions=tuple(one.transaction.signed for one in bodies)))
 
 
-async def _bodies_of(
-    proposals: Proposals, source: Bodies, request: CheckProposal
-) -> tuple[Body, ...]:
+async def _bodies_of(source: Bodies, request: CheckProposal) -> tuple[Body, ...]:
     hashes = payload_hashes(request.block.payload)
     if len(set(hashes)) != len(hashes):
         raise InvalidBlock("transaction.duplicate", "a transaction is listed twice")
     return await find_bodies(source, hashes, request.holders)
 
 
+def _check_count(header: Header, parameters: Parameters) -> None:
+    """Raise `InvalidBlock` before anybody is asked for more bodies than a block may have."""
+    if header.tx_count > parameters.block_transactions_max:
+        raise InvalidBlock("block.too_many", f"{header.tx_count} transactions in one block")
+
+
+def _wait_ms(header: Header, now_ms: int, parameters: Parameters) -> int:
+    """Return how long a fresh block is kept until it is due; raise for one that hardly ever is."""
+    wait_ms = check_time(header, now_ms, parameters)
+    if wait_ms > FUTURE_MS_MAX:
+        raise InvalidBlock("block.time_future", f"due in {wait_ms} ms")
+    return wait_ms
+
+
 def _check_block(chain: Chain, block: Block, header: Header, bodies: Sequence[Body]) -> None:
-    certificate = block.parent_certificate
     check_proposal(
         header,
         [one.transaction for one in bodies],
         [[len(part) for part in one.sidecars] for one in bodies],
-        parent=chain.parent_facts(
-            NO_DIGEST if certificate is None else certificate_digest(certificate)
-        ),
+        parent=_parent_of(chain, block),
         view=chain.view(),
         replay=chain.replay,
         parameters=chain.parameters(),
     )
+
+
+def _parent_of(chain: Chain, block: Block) -> ParentFacts:
+    certificate = block.parent_certificate
+    return chain.parent_facts(NO_DIGEST if certificate is None else certificate_digest(certificate))

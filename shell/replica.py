@@ -70,7 +70,8 @@ from shell.journal import (
     make_bodies_record,
 )
 from shell.kinds import Kind
-from shell.proposals import Proposals, check, decode_header, forget, make_proposal
+from shell.mending import Mending
+from shell.proposals import Proposals, check, decode_header, make_proposal, retain
 from shell.sidecars import store_sidecars
 from storage.sidecars import SidecarStore
 
@@ -100,6 +101,7 @@ class Replica:
     proposals: Proposals
     bodies: Bodies
     sidecars: SidecarStore
+    mending: Mending
     network: Network
     clock: Clock
     first_effects: tuple[Effect, ...]
@@ -190,20 +192,30 @@ def receive(replica: Replica, peer_id: int, message: Message) -> None:
     sets = replica.chain.validator_sets()
     message = make_verifiable(message, sets)
     try:
-        _check_block(message)
         jobs = message_signature_jobs(message, sets, replica.chain.chain_id)
     except UnknownEpoch:
         replica.ignored["unknown epoch"] += 1
         return
-    except (InvalidMessage, InvalidBlock) as problem:
+    except InvalidMessage as problem:
         _count_invalid(replica, peer_id, str(problem))
         return
     if not all(is_valid_many(jobs)):
         _count_invalid(replica, peer_id, "a wrong signature")
         return
+    try:
+        _check_block(message)  # After the signatures: a Merkle root over thousands is not cheap.
+    except InvalidBlock as problem:
+        _count_invalid(replica, peer_id, str(problem))
+        return
     if isinstance(message, Status):
         replica.statuses[peer_id] = (message, replica.clock.now_ms())
     deliver(replica, MessageReceived(sender=ReplicaId(peer_id), message=message))
+
+
+def is_asked(replica: Replica, peer_id: int) -> bool:
+    """Whether this replica waits for blocks from a peer: nobody else may upload any."""
+    asked = replica.state.fetching
+    return asked is not None and asked.peer == peer_id
 
 
 def is_fresh(replica: Replica) -> bool:
@@ -232,7 +244,7 @@ def _perform(replica: Replica, effect: Effect) -> None:
         case Broadcast():
             replica.network.broadcast(Kind.CONSENSUS, _encoded(replica, effect.message))
         case SendBlocks():
-            _spawn(replica, push_blocks(replica.network, replica.chain, effect))
+            _spawn(replica, push_blocks(replica.network, replica.mending, effect))
         case SendProposal():
             _spawn(replica, push_proposal(replica.network, replica.proposals, effect))
         case RequestProposal():
@@ -284,13 +296,14 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
             height=effect.height, view=effect.view, digest=effect.block.digest, refusal=refusal
         ),
     )
+    retain(replica.proposals, replica.state.instance.blocks)
 
 
 async def _execute(replica: Replica, effect: Decide) -> None:
     """Execute a decided block; whatever goes wrong here ends the node (`_on_task_done`)."""
     await execute(replica.chain, replica.proposals, replica.sidecars, effect)
     height = effect.block.height
-    forget(replica.proposals, height)
+    retain(replica.proposals, ())
     forget_votes(replica.votes, height)
     update_backlog(replica)
     deliver(

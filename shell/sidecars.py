@@ -4,7 +4,9 @@ A sidecar may be stored and served exactly as long as a state entry names it; wh
 expired transaction brought is dropped.
 """
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,19 +16,33 @@ from ledger.contract import SidecarPlace
 from ledger.transactions import Transaction
 from shell.bodies import Bodies, Body, FoundSidecars, decode_wanted, find_sidecars
 from shell.chain import Chain
+from shell.proposals import Checked
 from storage.blocks import sidecar_places
-from storage.sidecars import SidecarStore, drop_sidecars, get_sidecar, has_sidecar, put_sidecars
+from storage.errors import SidecarCorrupt, SidecarMissing
+from storage.sidecars import (
+    SidecarStore,
+    drop_sidecars,
+    get_sidecar,
+    put_sidecars,
+    sweep_sidecars,
+)
+
+log = logging.getLogger("medledger.sidecars")
 
 REPLY_BYTES_TARGET: Final = 4 << 20
 
 
 @dataclass(slots=True, kw_only=True)
 class Sidecars:
-    """The sidecar store with what decides whether one is live."""
+    """The sidecar store with what decides whether one is live.
+
+    `checked_blocks` are the undecided proposals, whose sidecars this node has promised to serve.
+    """
 
     store: SidecarStore
     chain: Chain
     bodies: Bodies
+    checked_blocks: Callable[[], Collection[Checked]]
 
 
 def store_sidecars(store: SidecarStore, bodies: Iterable[Body]) -> None:
@@ -76,8 +92,12 @@ async def find_live_sidecar(sidecars: Sidecars, digest: Digest) -> bytes | None:
     """Return a live sidecar's content, asking peers for one that is not here or is damaged."""
     if not is_live(sidecars.chain, digest):
         return None
-    if has_sidecar(sidecars.store, digest):
+    try:
         return get_sidecar(sidecars.store, digest)
+    except SidecarMissing:
+        pass  # A peer has it.
+    except SidecarCorrupt as problem:
+        log.warning("damaged sidecar", extra={"reason": str(problem)})
     found = await find_sidecars(sidecars.bodies, [digest], ())
     content = found.get(digest)
     if content is not None:
@@ -99,3 +119,25 @@ async def answer_sidecars(sidecars: Sidecars, _peer_id: int, body: bytes) -> byt
                 break
             contents.append(content)
     return encode(FoundSidecars(contents=tuple(contents)))
+
+
+async def sweep_sidecars_once(sidecars: Sidecars, *, before_ms: int) -> int:
+    """Erase what no state entry names any more: refused, replaced, or never decided."""
+    pending = {
+        digest
+        for checked in sidecars.checked_blocks()
+        for body in checked.bodies
+        for digest in body.transaction.body.sidecars
+    }
+    steps = sweep_sidecars(
+        sidecars.store,
+        lambda digest: digest in pending or is_live(sidecars.chain, digest),
+        before_ms=before_ms,
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            count: int = done.value
+            return count
+        await asyncio.sleep(0)

@@ -17,7 +17,9 @@ FRAME_BYTES_MAX = 8 << 20
 def main() -> None:
     """Serve batches until the parent closes the pipe."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # They are the parent's to handle; it closes the pipe.
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # They are the parent's to handle; it closes the pipe.
     while True:
         head = _read_exactly(4)
         if head is None:
