@@ -254,7 +254,9 @@ async def test_a_peer_that_takes_a_large_message_slowly_is_not_left() -> None:
             while all(body != b"after" for _, _, body in frames):
                 now = loop.time()
                 await until(lambda now=now: loop.time() > now + 0.015)
-                frames += feed(raw.parser, await raw.reader.read(2**15))
+                chunk = await raw.reader.read(2**15)
+                assert chunk, "the node has hung up"
+                frames += feed(raw.parser, chunk)
 
             assert loop.time() - began > 0.3
             assert [len(body) for kind, _, body in frames if kind == VOTE] == [2**20, 60_000, 5]
