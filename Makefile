@@ -41,8 +41,8 @@ format: setup ## Format the code and sort its imports
 	$(BIN)/ruff check --fix-only --select I -q .
 	$(BIN)/ruff format .
 
-test: setup ## What a newcomer should run: everything but the slow, in under five minutes
-	$(BIN)/pytest -q -m "not slow" $(ARGS)
+test: setup ## What a newcomer should run: all but processes and the slow, in about five minutes
+	$(BIN)/pytest -q -m "not slow and not integration" $(ARGS)
 
 replay: setup ## Run one seed of the simulation again: make replay SEED=4821
 	@test -n "$(SEED)" || { echo "name the seed: make replay SEED=4821"; exit 2; }
