@@ -1,11 +1,16 @@
 """A node's configuration: frozen, read from `node.toml`, units in the names."""
 
 import dataclasses
+import re
 import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_EVERYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - refused, not listened on.
+_LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 class InvalidConfig(Exception):
@@ -66,7 +71,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """Everything a hospital chooses about its own node; what the consortium agreed is on chain."""
+    """Everything a hospital chooses about its own node; what the consortium agreed is on chain.
+
+    `api_origin` is the address under which clients reach the API, such as
+    `https://ledger.st-mary.example`; empty means the address it listens on.
+    """
 
     node_index: int
     directory: Path
@@ -75,6 +84,7 @@ class NodeConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     log_level: str = "info"
+    api_origin: str = ""
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -106,6 +116,8 @@ def load_config(path: Path) -> NodeConfig:
 def dump_config(config: NodeConfig) -> str:
     """Return the text of a `node.toml` that `load_config` reads back as `config`."""
     lines = [f"node_index = {config.node_index}", f'log_level = "{config.log_level}"']
+    if config.api_origin:
+        lines.append(f'api_origin = "{config.api_origin}"')
     for name in ("p2p", "api", "timeouts", "limits"):
         section = getattr(config, name)
         lines += ["", f"[{name}]"]
@@ -115,6 +127,31 @@ def dump_config(config: NodeConfig) -> str:
                 f"{one.name} = " + (f'"{value}"' if isinstance(value, str) else str(value))
             )
     return "\n".join(lines) + "\n"
+
+
+def api_origins(config: NodeConfig) -> tuple[str, ...]:
+    """Return the origins that a session may be signed for, and that a browser's page may have.
+
+    They never follow from what a request says: somebody in between could name itself there, and
+    have a session opened that was meant for it. Raises `InvalidConfig` where the way to this node
+    cannot be told.
+    """
+    if config.api_origin:
+        if not _ORIGIN.fullmatch(config.api_origin):
+            raise InvalidConfig(
+                f"api_origin = {config.api_origin!r} is not http(s)://host or http(s)://host:port"
+            )
+        return (config.api_origin,)
+    host, port = config.api.host, config.api.port
+    if host in _EVERYWHERE:
+        raise InvalidConfig(
+            f"api.host = {host!r} listens everywhere: say under which address clients reach this"
+            ' node, such as api_origin = "https://ledger.st-mary.example"'
+        )
+    names = [f"[{host}]" if ":" in host else host]
+    if host in _LOOPBACK:
+        names.append("localhost")
+    return tuple(f"http://{name}:{port}" for name in names)
 
 
 def _section(kind: type[Any], values: dict[str, Any], path: Path, prefix: str) -> Any:

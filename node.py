@@ -16,7 +16,8 @@ from functools import partial
 from typing import Final
 
 from api.app import RunningApi, start_api
-from config import InvalidConfig, NodeConfig
+from api.context import ApiConfig
+from config import InvalidConfig, NodeConfig, api_origins
 from consensus.state import Config
 from crypto.signatures import public_key, sign_preimage
 from crypto.validators import ReplicaId
@@ -275,7 +276,9 @@ async def start(node: Node, document: GenesisDocument) -> None:
         clock=clock,
         organisation="" if member is None else member.org,
     )
-    node.api = await start_api(ports, host=node.config.api.host, port=node.config.api.port)
+    endpoint = node.config.api
+    api_config = ApiConfig(origins=api_origins(node.config))
+    node.api = await start_api(ports, host=endpoint.host, port=endpoint.port, config=api_config)
     extra = {"node": node.config.node_index, "height": node.chain.tip.height, "api": node.api.port}
     log.info("node started", extra=extra)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from config import Endpoint, NodeConfig, Timeouts, dump_config
+from config import Endpoint, NodeConfig, Timeouts, api_origins, dump_config
 from crypto.envelopes import SealPrivateKey, SealScheme, make_seal_private_key, seal_public_key
 from crypto.keystore import KDF_DEFAULT, AccountEntry, Kdf, make_account_entry
 from crypto.record_ids import AccountId
@@ -150,22 +150,26 @@ def write_node_settings(
     index: ReplicaId,
     p2p: Endpoint,
     api: Endpoint,
+    api_origin: str = "",
     timeouts: Timeouts | None = None,
 ) -> NodeLayout:
     """Make a directory that holds a node's keys a node directory, with an empty vote journal.
 
-    Raises `JournalExists` for a node that has run already.
+    Raises `JournalExists` for a node that has run already, `InvalidConfig` for an `api` that
+    listens everywhere and no `api_origin`.
     """
     layout = make_layout(directory)
-    begin_journal(layout.journal, chain_id_of(document), index)
-    layout.genesis.write_bytes(dump_genesis(document))
     config = NodeConfig(
         node_index=index,
         directory=layout.root,
         p2p=p2p,
         api=api,
         timeouts=timeouts or Timeouts(),
+        api_origin=api_origin,
     )
+    api_origins(config)
+    begin_journal(layout.journal, chain_id_of(document), index)
+    layout.genesis.write_bytes(dump_genesis(document))
     layout.config.write_text(dump_config(config), encoding="utf-8")
     return layout
 

@@ -23,7 +23,7 @@ from commands.founding import (
 )
 from commands.output import Exit, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
-from config import Endpoint
+from config import Endpoint, InvalidConfig
 from crypto.errors import CryptoError
 from crypto.keystore import KDF_DEFAULT, KeystoreContent, save_keystore
 from crypto.signatures import public_key
@@ -41,6 +41,7 @@ INIT_ERRORS: dict[type[Exception], Exit] = {
     GenesisError: Exit.LOCAL,
     CryptoError: Exit.LOCAL,
     StorageError: Exit.LOCAL,
+    InvalidConfig: Exit.USAGE,
     ValueError: Exit.USAGE,
     OSError: Exit.LOCAL,
 }
@@ -130,15 +131,22 @@ def assemble_statements(statements: tuple[Path, ...], invitation_file: Path, out
 @click.option("--genesis", "genesis_file", type=old_file, required=True)
 @click.option("--listen", help="host:port to listen on for peers; as stated when left out.")
 @click.option("--api", default="127.0.0.1:8443", show_default=True, help="host:port of the API.")
+@click.option("--api-origin", default="", help="Clients' address of the API; --api when left out.")
 @passphrase_file_option
 def node(
-    directory: Path, genesis_file: Path, listen: str | None, api: str, passphrase_file: Path | None
+    directory: Path,
+    genesis_file: Path,
+    listen: str | None,
+    api: str,
+    api_origin: str,
+    passphrase_file: Path | None,
 ) -> None:
     """Make DIRECTORY, which holds this hospital's keys, a node directory of the consortium.
 
     \b
     Example:
       medledger init node /var/lib/medledger --genesis genesis.json --api 0.0.0.0:8443
+        --api-origin https://ledger.st-mary.example
     """
     with failures(INIT_ERRORS):
         document = load_genesis(genesis_file)
@@ -151,6 +159,7 @@ def node(
             index=claim.index,
             p2p=_endpoint(listen or claim.p2p_address),
             api=_endpoint(api),
+            api_origin=api_origin,
         )
         home = directory / "home"
         if home.is_dir():
