@@ -89,8 +89,12 @@ def found_consortium(
 
 def start_all(consortium: Consortium) -> None:
     """Start every node that does not run, and wait until each has decided a block."""
-    start_members(consortium.directory, consortium.members)
-    wait_ready(consortium.members)
+    try:
+        start_members(consortium.directory, consortium.members)
+        wait_ready(consortium.members)
+    except SystemExit as problem:  # How a command ends: here it would end the tests with it.
+        tails = "\n".join(log_tail(member, 3) for member in consortium.members)
+        raise AssertionError(f"the consortium does not start:\n{tails}") from problem
 
 
 def start_one(consortium: Consortium, member: Member) -> int:
