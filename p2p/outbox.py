@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.errors import P2pError
+from p2p.frames import HEADER_BYTES, SHARED_BYTES_MAX
 from p2p.lanes import LANES, Lane, LaneQueues, drop_all, put_frame, take_frames
 
-WRITE_BYTES: Final = 64 * 1024
-"""Frames leave together up to this size: a write of its own costs more than a small frame."""
+WRITE_BYTES: Final = HEADER_BYTES + SHARED_BYTES_MAX
+"""Frames leave together up to this size, a write of its own costing more than a small frame; and
+the largest frame of a lane below consensus just fits."""
 
 _WRITE_HIGH_WATER: Final = 16 * 1024
 """What may wait in TLS before nothing more is given to it."""

@@ -9,6 +9,7 @@ import pytest
 from p2p.config import LANE_LIMITS, PeerAddress
 from p2p.frames import Control, Frame, feed, make_limits
 from p2p.lanes import Lane
+from p2p.outbox import WRITE_BYTES
 from p2p.streams import Inflow
 from tests.unit.p2p.loopback import (
     ASK,
@@ -233,7 +234,7 @@ async def test_small_messages_leave_together() -> None:
         await until(lambda: len(other.received) == 1000)
 
         assert len(writes) <= 1000 * 209 // 65_000 + 1
-        assert max(writes) <= 2**16
+        assert max(writes) <= WRITE_BYTES
 
 
 async def test_a_peer_that_takes_a_large_message_slowly_is_not_left() -> None:
