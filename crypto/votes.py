@@ -32,6 +32,9 @@ Height = NewType("Height", U64)
 View = NewType("View", U32)
 """Number of a primary's turn within one height; every height starts at view 0."""
 
+GENESIS_HEIGHT: Final = Height(0)
+FIRST_VIEW: Final = View(0)
+
 NO_DIGEST: Final = Digest(bytes(32))
 """What a vote about nothing signs."""
 
