@@ -9,7 +9,7 @@ sorted text keys. There are no floats and no extension types.
 """
 
 import unicodedata
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
@@ -19,6 +19,16 @@ Value: TypeAlias = "bool | int | bytes | str | tuple[Value, ...] | dict[str, Val
 
 DEPTH_MAX: Final = 32
 """Nesting a value may have; schemas stay far below it."""
+
+ITEMS_MAX: Final = 1 << 18
+"""Values that arrays and maps may hold, all together: the largest message has 100,000.
+
+Without a bound a few megabytes become millions of values, and the node that takes them apart
+answers nobody for seconds.
+"""
+
+_COUNTED_BYTES: Final = 64 << 10
+"""Shorter messages cannot hold so many values that it matters, and are not counted."""
 
 
 def encode_value(value: Value) -> bytes:
@@ -59,6 +69,9 @@ def unpack(encoded: bytes, *, bytes_max: int) -> object:
             use_list=False,
             strict_map_key=True,
             max_ext_len=0,
+            max_array_len=ITEMS_MAX,
+            max_map_len=ITEMS_MAX,
+            **(_counting() if len(encoded) > _COUNTED_BYTES else {}),
             ext_hook=_refuse_extension,  # An extension of no bytes passes the limit.
         )
         canonical = msgpack.packb(value, use_bin_type=True)
@@ -72,6 +85,20 @@ def unpack(encoded: bytes, *, bytes_max: int) -> object:
 def is_normal_text(text: str) -> bool:
     """Whether `text` is in Unicode normal form C, the only form that is signed or stored."""
     return text.isascii() or unicodedata.is_normalized("NFC", text)
+
+
+def _counting() -> dict[str, Any]:
+    """Return the hooks that stop the parser at too many values."""
+    count = 0
+
+    def counted(group: Any) -> Any:
+        nonlocal count
+        count += len(group)
+        if count > ITEMS_MAX:
+            raise ValueError(f"more than {ITEMS_MAX} values")
+        return group
+
+    return {"list_hook": counted, "object_hook": counted}
 
 
 def _refuse_extension(code: int, _: bytes) -> object:
