@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from client.connection import Client, act, ask, ask_view, check_done, scan
+from client.connection import Client, act, ask, ask_view, check_done, later_heights, scan
 from client.errors import AnswerRejected, NotFound, Refused
 from client.handing_on import HandedOn, hand_on_keys, reseal_records
 from client.http import get_json
@@ -222,16 +222,25 @@ async def list_grants(client: Client, pseudonym: AccountId) -> tuple[Grant, ...]
     return await ask(client, lambda view: get_grants(view, pseudonym), (grants_key(pseudonym),))
 
 
-async def list_requests(client: Client, pseudonym: AccountId) -> tuple[Request, ...]:
+async def list_requests(
+    client: Client, pseudonym: AccountId, *, at_least_height: int = 0
+) -> tuple[Request, ...]:
     """Return what a patient has been asked and not answered, proven and complete."""
-    return await ask(client, lambda view: get_requests(view, pseudonym), (requests_key(pseudonym),))
+    return await ask(
+        client,
+        lambda view: get_requests(view, pseudonym),
+        (requests_key(pseudonym),),
+        at_least_height=at_least_height,
+    )
 
 
 async def find_request(client: Client, request_id: Digest) -> Request:
     """Return a request that waits for the actor's answer; raise `NotFound`."""
-    for request in await list_requests(client, client.actor.account):
-        if request.request_id == request_id:
-            return request
+    pseudonym = client.actor.account
+    async for height in later_heights(client):
+        for request in await list_requests(client, pseudonym, at_least_height=height):
+            if request.request_id == request_id:
+                return request
     raise NotFound(
         f"no request {request_id.hex()} waits; it may be answered or lapsed",
         code="access.unknown_request",

@@ -22,13 +22,16 @@ from client.http import Node, Patience, get_bytes, open_node
 from client.proving import fetch_entries, prove, scan_entries
 from client.session import find_node_index, open_session
 from client.transactions import Outcome, submit
-from client.trust import ProvenView, Trust, make_trust
+from client.trust import ProvenView, Trust, check_header, make_trust
 from client.wallet import Keys, Wallet, find_keys
+from crypto.errors import DecodeError
 from crypto.hashing import ChainId, Digest
+from crypto.schema import decode
 from crypto.validators import ReplicaId
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.errors import GenesisError
 from genesis.files import FILE_BYTES_MAX, load_genesis, parse_genesis
+from ledger.exchange import SealedHeader
 
 T = TypeVar("T")
 
@@ -158,6 +161,27 @@ async def entries(client: Client, keys: Iterable[bytes]) -> ProvenView:
 async def scan(client: Client, prefix: bytes) -> ProvenView:
     """Return the proven entries under a prefix; a node may leave some out."""
     return await scan_entries(client.node, client.trust, prefix, at_least_height=client.height)
+
+
+async def later_heights(client: Client) -> AsyncIterator[int]:
+    """Yield heights to look at, one after the other, for something that others have just done.
+
+    First whatever the node has certified; then the newest block it has that may change the state;
+    last its newest block, which is certified with the next: then even a block that had not reached
+    this node has. On an idle chain that takes as long as an idle block.
+    """
+    yield 0
+    path = "/v1/headers/latest"
+    body = await get_bytes(client.node, path, bytes_max=SealedHeader.WIRE_BYTES_MAX)
+    try:
+        header = check_header(client.trust, decode(SealedHeader, body))
+    except DecodeError as problem:
+        raise AnswerRejected(f"{path}: not a sealed header: {problem}") from problem
+    if header.tx_count:
+        yield header.height
+        return
+    yield header.height - 1
+    yield header.height
 
 
 async def act(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from client.connection import Client, act, ask, check_done, scan
-from client.errors import NotFound, Refused
+from client.errors import LocalError, NotFound, Refused
 from client.proving import now_ms, prove
 from client.session import open_session
 from client.transactions import WINDOW_MS, Outcome
@@ -81,8 +81,9 @@ async def rotate_keys(client: Client, *, sign: bool = True, seal: bool = True) -
     """Replace the actor's sign key, seal key or both; old seal keys stay in the wallet.
 
     The new keys are saved before the ledger hears of them, and put in force once proven state names
-    them. `finish_rotation` mends a wallet whose rotation was cut off between the two.
+    them. A rotation that was cut off between the two is finished first (`finish_rotation`).
     """
+    await _check_no_rotation_open(client)
     keys = client.actor
     account = await find_person(client, keys.account)
     sign_key = make_signing_key(keys.sign_key.scheme) if sign else keys.sign_key
@@ -133,6 +134,20 @@ async def finish_rotation(client: Client, label: str) -> bool:
     if time_ms >= _created_ms(client.wallet, waiting.label) + ROTATION_OPEN_MS:
         remove_keys(client.wallet, waiting.label)
     return False
+
+
+async def _check_no_rotation_open(client: Client) -> None:
+    """Finish a rotation that was cut off; raise `LocalError` while it may still be committed."""
+    label = client.actor.label
+    if label + NEXT not in labels(client.wallet):
+        return
+    await finish_rotation(client, label)
+    if label + NEXT in labels(client.wallet):
+        raise LocalError(
+            f"earlier new keys of {label} may still come into force; try again in "
+            f"{ROTATION_OPEN_MS // 60_000} minutes",
+            code="wallet.rotation_open",
+        )
 
 
 async def _account_seen_by(client: Client, keys: Keys, waiting: Keys) -> tuple[Account, int]:

@@ -10,22 +10,17 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Final
 
-from client.connection import Client, act, acting_as
-from client.errors import AnswerRejected, KeyPending, NotFound, Refused
-from client.http import get_bytes
+from client.connection import Client, act, acting_as, later_heights
+from client.errors import ClientError, KeyPending, NotFound, Refused
 from client.lookup import FoundVersion, find_version
 from client.recipients import open_own
 from client.transfers import Progress, download_blob, fetch_sidecar
-from client.trust import check_header
 from client.wallet import Keys, all_keys
 from client.workplace import check_free, sealed_file, show_file, unshown_file
-from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.record_ids import RecordId, VersionId
-from crypto.schema import decode
 from crypto.sealed import open_stream
 from crypto.sealed_format import RecordMetadata, SealSecrets
-from ledger.exchange import SealedHeader
 from ledger.purposes import TREAT
 from ledger.records_payloads import EnvelopeRef, RecordRead
 
@@ -116,46 +111,35 @@ def find_envelope(client: Client, found: FoundVersion) -> tuple[Keys, EnvelopeRe
 async def _find_openable(
     client: Client, record_id: RecordId, version_id: VersionId | None
 ) -> tuple[FoundVersion, Keys, EnvelopeRef]:
-    """Return a version with an envelope for this wallet; look at the newest state before giving up.
+    """Return a version with an envelope for this wallet; look again before giving up.
 
-    A record or an envelope may be a block younger than the newest certified state.
+    A record or an envelope may be a block younger than what this node has certified.
     """
-    try:
-        found = await find_version(client, record_id, version_id)
-    except NotFound:
-        newest = await _newest_change(client)
-        found = await find_version(client, record_id, version_id, at_least_height=newest)
-    except Refused as refusal:
-        if refusal.code != NOT_ENTITLED:
-            raise
-        raise Refused(
-            "access.denied",
-            f"no right lets {client.actor.label} know of record {record_id.hex()}; "
-            "ask the patient for one",
-            status=refusal.status,
-        ) from refusal
-    openable = find_envelope(client, found)
-    if openable is None:
-        newest = await _newest_change(client)
-        found = await find_version(client, record_id, version_id, at_least_height=newest)
+    missing: ClientError | None = None
+    async for height in later_heights(client):
+        try:
+            found = await find_version(client, record_id, version_id, at_least_height=height)
+        except NotFound as problem:
+            missing = problem
+            continue
+        except Refused as refusal:
+            if refusal.code != NOT_ENTITLED:
+                raise
+            raise Refused(
+                "access.denied",
+                f"no right lets {client.actor.label} know of record {record_id.hex()}; "
+                "ask the patient for one",
+                status=refusal.status,
+            ) from refusal
         openable = find_envelope(client, found)
-    if openable is None:
-        raise KeyPending(
+        if openable is not None:
+            return found, *openable
+        missing = KeyPending(
             f"no key of {client.actor.label} opens record {record_id.hex()}: if `access explain` "
             "says it is permitted, the patient or the hospital's key agent has to hand a key on"
         )
-    return found, *openable
-
-
-async def _newest_change(client: Client) -> int:
-    """Return the height of the newest block that may have changed the state."""
-    path = "/v1/headers/latest"
-    body = await get_bytes(client.node, path, bytes_max=SealedHeader.WIRE_BYTES_MAX)
-    try:
-        header = check_header(client.trust, decode(SealedHeader, body))
-    except DecodeError as problem:
-        raise AnswerRejected(f"{path}: not a sealed header: {problem}") from problem
-    return header.height if header.tx_count else header.height - 1
+    assert missing is not None, "at least one state was looked at"
+    raise missing
 
 
 def _open_to_file(

@@ -8,6 +8,8 @@ Nothing here is in clear but the contacts, which are names somebody chose for pu
 is a claim of this file's owner; keys always come from proven state.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -52,6 +54,7 @@ from crypto.signatures import (
 )
 
 KEYSTORE_NAME: Final = "wallet.keystore"
+LOCK_NAME: Final = ".lock"
 CONTACTS_NAME: Final = "contacts.json"
 DIRECTORIES_NAME: Final = "directories"
 CONTACTS_BYTES_MAX: Final = 4 << 20
@@ -81,13 +84,17 @@ class Keys:
 
 @dataclass(slots=True, kw_only=True)
 class Wallet:
-    """An opened home; the passphrase stays in memory to lock the keystore after a change."""
+    """An opened home; the passphrase stays in memory to lock the keystore after a change.
+
+    `seen` is the digest of the keystore's file as this process knows it, empty if there is none.
+    """
 
     home: Path
     passphrase: str = field(repr=False)
     content: KeystoreContent = field(repr=False)
     kdf: Kdf = KDF_DEFAULT
     contacts: dict[str, AccountId] = field(default_factory=dict)
+    seen: bytes = b""
 
 
 def create_wallet(home: Path, passphrase: str, *, kdf: Kdf = KDF_DEFAULT) -> Wallet:
@@ -97,8 +104,9 @@ def create_wallet(home: Path, passphrase: str, *, kdf: Kdf = KDF_DEFAULT) -> Wal
     if path.exists():
         raise LocalError(f"{path} exists; open it, or choose another --home", code="wallet.exists")
     content = KeystoreContent(accounts=())
-    save_keystore(path, content, passphrase, kdf=kdf)
-    return Wallet(home=home, passphrase=passphrase, content=content, kdf=kdf)
+    wallet = Wallet(home=home, passphrase=passphrase, content=content, kdf=kdf)
+    _save(wallet, ())
+    return wallet
 
 
 def open_wallet(home: Path, passphrase: str, *, kdf: Kdf = KDF_DEFAULT) -> Wallet:
@@ -106,8 +114,9 @@ def open_wallet(home: Path, passphrase: str, *, kdf: Kdf = KDF_DEFAULT) -> Walle
     path = home / KEYSTORE_NAME
     if not path.exists():
         raise LocalError(f"there is no {path}; make keys first", code="wallet.missing")
+    seen = _digest_of(path)
     content = load_keystore(path, passphrase)
-    wallet = Wallet(home=home, passphrase=passphrase, content=content, kdf=kdf)
+    wallet = Wallet(home=home, passphrase=passphrase, content=content, kdf=kdf, seen=seen)
     wallet.contacts = _load_contacts(home / CONTACTS_NAME)
     return wallet
 
@@ -311,9 +320,26 @@ def _loaded(entry: AccountEntry) -> Keys:
 
 
 def _save(wallet: Wallet, accounts: tuple[AccountEntry, ...]) -> None:
+    """Write the keystore, unless another process has: its keys must not be lost."""
+    path = wallet.home / KEYSTORE_NAME
     content = KeystoreContent(accounts=tuple(sorted(accounts, key=lambda entry: entry.label)))
-    save_keystore(wallet.home / KEYSTORE_NAME, content, wallet.passphrase, kdf=wallet.kdf)
+    with (wallet.home / LOCK_NAME).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _digest_of(path) != wallet.seen:
+            raise LocalError(
+                f"{path} was changed by another process; run the command again",
+                code="wallet.changed",
+            )
+        save_keystore(path, content, wallet.passphrase, kdf=wallet.kdf)
+        wallet.seen = _digest_of(path)
     wallet.content = content
+
+
+def _digest_of(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except FileNotFoundError:
+        return b""
 
 
 def _directory_path(wallet: Wallet, pseudonym: AccountId, keys: Keys) -> Path:

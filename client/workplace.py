@@ -27,7 +27,7 @@ def sealed_file(wallet: Wallet) -> Iterator[tuple[Path, BufferedRandom]]:
     descriptor, name = tempfile.mkstemp(dir=folder)  # 0600
     path = Path(name)
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
+        with _disk_errors(path), os.fdopen(descriptor, "w+b") as stream:
             yield path, stream
     finally:
         path.unlink(missing_ok=True)
@@ -40,7 +40,7 @@ def unshown_file(folder: Path) -> Iterator[tuple[Path, BufferedRandom]]:
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=PRIVATE_PREFIX)  # 0600
     path = Path(name)
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
+        with _disk_errors(path), os.fdopen(descriptor, "w+b") as stream:
             yield path, stream
     finally:
         path.unlink(missing_ok=True)
@@ -64,4 +64,20 @@ def show_file(hidden: Path, stream: BufferedRandom, target: Path, *, overwrite: 
     except FileExistsError as problem:
         raise LocalError(
             f"{target} exists; remove it or name another place", code="file.exists"
+        ) from problem
+    except OSError:  # A file system without links.
+        check_free(target, overwrite=False)
+        hidden.replace(target)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Say which file the disk failed on."""
+    try:
+        yield
+    except OSError as problem:
+        raise LocalError(
+            f"{problem.filename or path}: {problem.strerror or problem}; "
+            "check the disk's space and permissions",
+            code="file.disk",
         ) from problem

@@ -206,3 +206,21 @@ async def test_a_rotation_cut_off_before_the_ledger_is_forgotten(town: Town) -> 
     assert not finished
     assert find_keys(wallet, "doctor") == before
     assert labels(wallet) == ("doctor",)
+
+
+async def test_a_rotation_waits_while_an_earlier_one_may_still_be_committed(town: Town) -> None:
+    stranger = town.keys("ada")
+    async with town.acting("doctor") as doctor:
+        add_keys(
+            doctor.wallet,
+            "doctor" + NEXT,
+            stranger.account,
+            sign_key=stranger.sign_key,
+            seal_keys=stranger.seal_keys,
+            created_ms=town.node.clock_ms(),
+        )
+        with pytest.raises(LocalError) as refusal:
+            await rotate_keys(doctor)
+
+    assert refusal.value.code == "wallet.rotation_open"
+    assert "doctor" + NEXT in labels(town.wallets["doctor"])

@@ -55,7 +55,7 @@ def test_the_keystore_is_its_owners_alone(wallet: Wallet) -> None:
     keep_directory(wallet, CHAIN, find_keys(wallet, "ada"), make_directory(SOMEBODY))
     add_contact(wallet, "bob", SOMEBODY)
 
-    files = [path for path in wallet.home.rglob("*") if path.is_file()]
+    files = [path for path in wallet.home.rglob("*") if path.is_file() and path.name != ".lock"]
 
     assert len(files) == 3
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
@@ -162,3 +162,14 @@ def test_damaged_contacts_are_named(wallet: Wallet, text: str) -> None:
 
     with pytest.raises(LocalError, match=r"contacts\.json"):
         open_wallet(wallet.home, PASSPHRASE)
+
+
+def test_keys_that_another_process_added_are_not_lost(wallet: Wallet) -> None:
+    other = open_wallet(wallet.home, PASSPHRASE)
+    make_keys(other, "bob", created_ms=1)
+
+    with pytest.raises(LocalError, match="another process") as refusal:
+        make_keys(wallet, "ada", created_ms=1)
+
+    assert refusal.value.code == "wallet.changed"
+    assert labels(open_wallet(wallet.home, PASSPHRASE)) == ("bob",)
