@@ -19,7 +19,10 @@ BOMBS = {
     "empty maps": an_array(BYTES_MAX - 16, b"\x80"),
     "arrays of many small ones": an_array(120, an_array(60_000, b"\x90")),
     "maps in maps": b"\xde\xea\x60"
-    + b"".join(b"\xa5%05d\x82\xa1a\x80\xa1b\x80" % number for number in range(60_000)),
+    + b"".join(
+        b"\xa5%05d\x85\xa1a\x80\xa1b\x80\xa1c\x80\xa1d\x80\xa1e\x80" % number
+        for number in range(60_000)
+    ),
 }
 
 
