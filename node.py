@@ -155,6 +155,7 @@ def assemble(
         self_id=config.node_index,
         peers=peers_of(chain),
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
+        on_fault=log_fault,
     )
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
@@ -295,6 +296,14 @@ async def stop(node: Node) -> None:
     await node.network.close()
     await node.verifier.close()
     log.info("node stopped", extra={"node": node.config.node_index})
+
+
+def log_fault(fault: Exception) -> None:
+    """Say what a handler did wrong; its peer has heard `internal`, and the node goes on.
+
+    A mistake that a peer's bytes can reach must not be a way to stop the node.
+    """
+    log.error("a handler of the network failed", exc_info=fault)
 
 
 def peers_of(chain: Chain) -> tuple[PeerAddress, ...]:
