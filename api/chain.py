@@ -1,5 +1,6 @@
 """The chain: the node and its founding, blocks, headers, and state entries with their proofs."""
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -23,6 +24,8 @@ TRANSACTIONS_PAGE: Final = 1_024
 TRANSACTIONS_PAGE_MAX: Final = 4_096
 SCANNED_MAX: Final = 4_096
 """Entries looked at for one scan, shown or not."""
+
+LOOKED_AT_BEFORE_A_TURN: Final = 64
 
 PROOF_VALUES_BYTES_MAX: Final = 3 << 20
 """Values of one answer: with the paths beside them they stay below a witness's limit."""
@@ -99,25 +102,28 @@ async def scan(api: Api, request: web.Request) -> web.StreamResponse:
     if account is None and not query.prefix.startswith(b"governance/"):
         raise _not_entitled(account, query.prefix)
     await _wait_certified(api, request, query.at_least_height, query.wait_ms)
-    return _proven(api, _visible_keys(api, account, query))
+    return _proven(api, await _visible_keys(api, account, query))
 
 
-def _visible_keys(api: Api, account: Account | None, query: ScanQuery) -> tuple[bytes, ...]:
-    view, certified = api.ports.chain.view(), api.ports.chain.certified_view()
-    time_ms = decision_time_ms(api)
+async def _visible_keys(api: Api, account: Account | None, query: ScanQuery) -> tuple[bytes, ...]:
     found: list[bytes] = []
     value_bytes = seen = 0
-    start = max(query.prefix, query.start)
-    for key, value in certified.scan(query.prefix, start=start, limit=SCANNED_MAX):
-        seen += 1
-        if not may_see_entry(view, account, key, time_ms):
-            continue
-        found.append(key)
-        value_bytes += len(value)
-        if len(found) == query.limit:
-            break
-    if seen == SCANNED_MAX and len(found) < query.limit:
-        raise ApiError("limit.too_expensive", "too much lies under this prefix; name a longer one")
+    start, is_more = max(query.prefix, query.start), True
+    while is_more and len(found) < query.limit:
+        if seen >= SCANNED_MAX:
+            raise ApiError(
+                "limit.too_expensive", "too much lies under this prefix; name a longer one"
+            )
+        chain, time_ms = api.ports.chain, decision_time_ms(api)
+        view, page_max = chain.view(), min(LOOKED_AT_BEFORE_A_TURN, query.limit - len(found))
+        page = list(chain.certified_view().scan(query.prefix, start=start, limit=page_max))
+        for key, value in page:
+            if may_see_entry(view, account, key, time_ms):
+                found.append(key)
+                value_bytes += len(value)
+        seen, is_more = seen + len(page), len(page) == page_max
+        start = page[-1][0] + b"\x00" if page else start
+        await asyncio.sleep(0)  # Much that may not be shown must not hold up the node.
     _check_affordable(value_bytes)
     return tuple(found)
 

@@ -44,6 +44,7 @@ class Api:
     by_address_sessions: Buckets
     uploaded: Buckets
     uploads: Slots
+    large_bodies: Slots
     downloads: Slots
     waiting: Slots
     subscribers: Slots
@@ -68,7 +69,10 @@ def make_api(
         by_account=Buckets(rate=limits.account, clock_s=clock_s),
         by_address_sessions=Buckets(rate=limits.sessions, clock_s=clock_s),
         uploaded=Buckets(rate=limits.upload_bytes, clock_s=clock_s),
-        uploads=Slots(total_max=limits.uploads_max, each_max=limits.uploads_max),
+        uploads=Slots(total_max=limits.uploads_max, each_max=limits.uploads_per_account_max),
+        large_bodies=Slots(
+            total_max=limits.large_bodies_max, each_max=limits.large_bodies_per_address_max
+        ),
         downloads=Slots(total_max=limits.downloads_max, each_max=limits.downloads_per_account_max),
         waiting=Slots(total_max=limits.waiting_max, each_max=limits.waiting_max),
         subscribers=Slots(

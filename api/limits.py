@@ -38,6 +38,9 @@ class LimitsConfig:
     sessions: Rate = Rate(per_s=50, burst=200)
     upload_bytes: Rate = Rate(per_s=4 << 20, burst=64 << 30)
     uploads_max: int = 16
+    uploads_per_account_max: int = 8
+    large_bodies_max: int = 64
+    large_bodies_per_address_max: int = 32
     downloads_max: int = 64
     downloads_per_account_max: int = 8
     waiting_max: int = 2_000

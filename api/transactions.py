@@ -9,6 +9,7 @@ from api.limits import occupied
 from api.parsing import (
     JSON,
     MSGPACK,
+    SMALL_BODY_BYTES_MAX,
     check_media_type,
     is_msgpack_wanted,
     parse_base64,
@@ -40,11 +41,11 @@ async def submit(api: Api, request: web.Request) -> web.StreamResponse:
     """Take a batch; 200 if every outcome is known, 202 while one is open."""
     check_media_type(request, MSGPACK, JSON)
     if request.content_type == MSGPACK:
-        body = await read_body(request, bytes_max=SUBMIT_BYTES_MAX)
+        body = await _read_batch(api, request, bytes_max=SUBMIT_BYTES_MAX)
         batch = parse_wire(SubmitBatch, body)
         items = [(item.signed, item.sidecars) for item in batch.items]
     else:
-        items = _items_in_json(await read_body(request, bytes_max=JSON_BYTES_MAX))
+        items = _items_in_json(await _read_batch(api, request, bytes_max=JSON_BYTES_MAX))
     answers = await api.ports.transactions.submit(items)
     is_open = any(
         isinstance(one, Submitted) and one.status.state in (Status.PENDING, Status.UNKNOWN)
@@ -100,6 +101,15 @@ async def get_body(api: Api, request: web.Request) -> web.StreamResponse:
         found["payload_hex"] = body.payload.hex()
         found["signed_hex"] = signed.hex()
     return web.json_response(found)
+
+
+async def _read_batch(api: Api, request: web.Request, *, bytes_max: int) -> bytes:
+    """Return the body; only so many large ones are gathered in memory at a time."""
+    size_bytes = request.content_length
+    if size_bytes is not None and size_bytes <= SMALL_BODY_BYTES_MAX:
+        return await read_body(request, bytes_max=bytes_max)
+    with occupied(api.large_bodies, address_of(request), "too many large bodies; try again"):
+        return await read_body(request, bytes_max=bytes_max)
 
 
 def _items_in_json(body: bytes) -> list[Item]:
