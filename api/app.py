@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from api.chain import VERSION
 from api.context import ACCOUNT, API, Api, ApiConfig, address_of, identify, make_api
@@ -24,6 +25,7 @@ from api.ports import Ports
 from api.routes import ROUTES, Access, Handler, Route
 
 log = logging.getLogger("medledger.api")
+http_log = logging.getLogger("medledger.api.http")
 
 LINE_BYTES_MAX: Final = 8_190
 HEADERS_MAX: Final = 64
@@ -69,8 +71,10 @@ async def start_api(
     """Listen on `host` and `port` (0 for any free one); raises `OSError` if that is taken."""
     config = config or ApiConfig()
     app = make_app(ports, config)
+    http_log.addFilter(_is_no_bad_request)  # Adding it again changes nothing.
     runner = web.AppRunner(
         app,
+        logger=http_log,
         access_log=None,
         auto_decompress=False,
         handle_signals=False,
@@ -97,6 +101,12 @@ async def start_api(
         raise
     bound = listener.sockets[0].getsockname()[1]
     return RunningApi(port=bound, api=app[API], runner=runner, listener=listener)
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    """Leave out what is no HTTP: a stranger's affair, who could fill the disk with tracebacks."""
+    problem = record.exc_info[1] if record.exc_info else None
+    return not isinstance(problem, HttpProcessingError)
 
 
 def make_app(ports: Ports, config: ApiConfig) -> web.Application:

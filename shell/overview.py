@@ -11,6 +11,7 @@ def consensus_overview(replica: Replica) -> dict[str, object]:
     state = replica.state
     quorum = replica.chain.quorum()
     connected = len(replica.network.connected()) + 1
+    network = replica.network.statistics()
     return {
         "height": int(replica.chain.tip.height),
         "agreeing_height": int(height_of(state)),
@@ -27,6 +28,8 @@ def consensus_overview(replica: Replica) -> dict[str, object]:
         "pool_transactions": len(replica.proposals.pool),
         "pool_bytes": replica.proposals.pool.bytes_used,
         "ignored": dict(replica.ignored),
+        "connections_refused": dict(network.refused),
+        "connections_unproven": network.unauthenticated,
         "loop_lag_ms_max": replica.lag_ms_max,
         "journal_syncs": replica.votes.journal.sync_times.count,
         "journal_sync_us_max": replica.votes.journal.sync_times.max_us,
