@@ -121,9 +121,29 @@ def remember(proposals: Proposals, checked: Checked) -> None:
         proposals.by_hash[body.transaction.signed_hash] = body
 
 
-def retain(proposals: Proposals, digests: Collection[Digest]) -> None:
-    """Drop every block but these: the ones that the core may still have to decide or serve."""
-    kept = [one for digest, one in proposals.checked.items() if digest in digests]
+def retain(proposals: Proposals, height: int, digests: Collection[Digest]) -> None:
+    """Of the blocks under agreement at `height`, drop all but these.
+
+    A block of another height is decided and waits to be executed: it goes with `forget`.
+    """
+    _keep(
+        proposals,
+        [
+            one
+            for digest, one in proposals.checked.items()
+            if one.block.height != height or digest in digests
+        ],
+    )
+
+
+def forget(proposals: Proposals, executed_height: int) -> None:
+    """Drop the blocks of executed heights."""
+    _keep(
+        proposals, [one for one in proposals.checked.values() if one.block.height > executed_height]
+    )
+
+
+def _keep(proposals: Proposals, kept: Sequence[Checked]) -> None:
     if len(kept) == len(proposals.checked):
         return
     proposals.checked.clear()

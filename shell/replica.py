@@ -71,7 +71,7 @@ from shell.journal import (
 )
 from shell.kinds import Kind
 from shell.mending import Mending
-from shell.proposals import Proposals, check, decode_header, make_proposal, retain
+from shell.proposals import Proposals, check, decode_header, forget, make_proposal, retain
 from shell.sidecars import store_sidecars
 from storage.sidecars import SidecarStore
 
@@ -296,14 +296,15 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
             height=effect.height, view=effect.view, digest=effect.block.digest, refusal=refusal
         ),
     )
-    retain(replica.proposals, replica.state.instance.blocks)
+    # The verdict may have decided the block, whose execution has only been started.
+    retain(replica.proposals, (*replica.state.instance.blocks, replica.state.tip.digest))
 
 
 async def _execute(replica: Replica, effect: Decide) -> None:
     """Execute a decided block; whatever goes wrong here ends the node (`_on_task_done`)."""
     await execute(replica.chain, replica.proposals, replica.sidecars, effect)
     height = effect.block.height
-    retain(replica.proposals, ())
+    forget(replica.proposals, height)
     forget_votes(replica.votes, height)
     update_backlog(replica)
     deliver(
