@@ -84,6 +84,7 @@ async def get_blob(api: Api, request: web.Request) -> web.StreamResponse:
 async def get_sidecar(api: Api, request: web.Request) -> web.StreamResponse:
     """Return an envelope or a directory note to whom it is meant for."""
     digest = Digest(path_hex(request, "digest", DIGEST_BYTES))
+    _check_up_to_date(api)
     account, view = account_of(request), api.ports.chain.view()
     places = api.ports.blobs.sidecar_places(digest)
     refusal = ApiError("sidecar.unknown", f"no live sidecar {digest.hex()[:16]} is known here")
@@ -102,10 +103,7 @@ def check_servable(api: Api, entry: ReadEntry) -> None:
     """Raise unless bytes may go to the entry's reader now; asked again and again while they do."""
     if api.stopping.is_set():
         raise ApiError("node.stopping", "the node is stopping; go on with another one")
-    if not api.ports.node.is_fresh():
-        raise ApiError(
-            "node.behind", "too few peers have confirmed this node's height lately; try again"
-        )
+    _check_up_to_date(api)
     decision = decide_serving(
         api.ports.chain.view(),
         entry,
@@ -115,6 +113,14 @@ def check_servable(api: Api, entry: ReadEntry) -> None:
     if not decision.permitted:
         raise ApiError(
             decision.code, f"not served: rule `{decision.rule}` denies it now ({decision.code})"
+        )
+
+
+def _check_up_to_date(api: Api) -> None:
+    """Raise unless peers have confirmed this node's height: rights may have ended meanwhile."""
+    if not api.ports.node.is_fresh():
+        raise ApiError(
+            "node.behind", "too few peers have confirmed this node's height lately; try again"
         )
 
 

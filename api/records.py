@@ -29,9 +29,9 @@ from api.render import (
 from crypto.record_ids import AccountId, RecordId
 from ledger.access_state import get_ended_grants, get_grants, get_requests
 from ledger.accounts import Account
-from ledger.decision import Action, Decision, decide_about
+from ledger.decision import DENIED, Action, Decision, decide_about
 from ledger.explain import explain
-from ledger.purposes import TREAT
+from ledger.purposes import TREAT, is_admitted
 from ledger.records_state import (
     Record,
     current_seal,
@@ -141,7 +141,8 @@ async def list_versions(api: Api, request: web.Request) -> web.StreamResponse:
 async def explain_access(api: Api, request: web.Request) -> web.StreamResponse:
     """Say whether and why an account may do something with a record, or with a patient at all.
 
-    The words are for the patient and for who may know of the record; others get the code alone.
+    The words are for the patient and for who may know of the record; others get the code alone,
+    and the same for a record that does not exist, so that it tells nothing about whose an id is.
     """
     account = account_of(request)
     pseudonym = AccountId(query_hex(request, "patient", PSEUDONYM_BYTES))
@@ -169,7 +170,9 @@ async def explain_access(api: Api, request: web.Request) -> web.StreamResponse:
     record_id = RecordId(parse_hex(record_text, RECORD_BYTES, "record"))
     record = get_record(view, record_id)
     if record is None or record.facts.pseudonym != pseudonym:
-        raise _unknown_record(record_id)
+        if may_see_log(view, account, pseudonym, time_ms):
+            raise _unknown_record(record_id)
+        return web.json_response(_without_words(_unseen(account, purpose)))
     found = explain(
         view,
         requester=requester,
@@ -181,7 +184,7 @@ async def explain_access(api: Api, request: web.Request) -> web.StreamResponse:
     assert found is not None, "the record was just found"
     if may_know_record(view, account, record.facts, time_ms):
         return web.json_response(render_explanation(found))
-    return web.json_response(_without_words(found.decision))
+    return web.json_response(_without_words(_unseen(account, purpose)))
 
 
 def parse_log_cursor(text: str) -> tuple[int, int, int]:
@@ -241,6 +244,13 @@ def _action(request: web.Request) -> Action:
     except ValueError as problem:
         known = ", ".join(one.value for one in Action)
         raise ApiError("request.malformed", f"action is one of {known}") from problem
+
+
+def _unseen(account: Account, purpose: str) -> Decision:
+    """Return what is said to somebody about a record that they may not know of, real or not."""
+    is_purpose = is_admitted(account.role, purpose)
+    rule, code = ("default", DENIED) if is_purpose else ("purpose", "access.purpose")
+    return Decision(permitted=False, rule=rule, code=code)
 
 
 def _without_words(decision: Decision) -> Json:
