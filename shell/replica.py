@@ -296,8 +296,8 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
             height=effect.height, view=effect.view, digest=effect.block.digest, refusal=refusal
         ),
     )
-    # The verdict may have decided the block, whose execution has only been started.
-    retain(replica.proposals, (*replica.state.instance.blocks, replica.state.tip.digest))
+    state = replica.state
+    retain(replica.proposals, height_of(state), state.instance.blocks)
 
 
 async def _execute(replica: Replica, effect: Decide) -> None:
