@@ -21,6 +21,7 @@ from crypto.unixfs import LEAF_BYTES
 from crypto.validators import ReplicaId
 from ledger.records_payloads import SEALED_BYTES_MAX, StorageReceipt
 from ledger.records_state import Seal, get_record, get_seal, is_blob_live, seal_reads
+from ledger.serving import decide_serving
 from ledger.storage_receipts import storage_receipt_job, storage_receipt_payload
 from p2p.errors import P2pError, PeerRefused, RequestRefused
 from p2p.network import Network
@@ -30,12 +31,13 @@ from shell.kinds import Kind
 from storage.blob_reads import close_blob, open_blob, read_leaf
 from storage.blobs import (
     BlobStore,
+    blob_size,
     collect_unreferenced,
     expire_partials,
     iterate_blobs,
     remove_blob,
 )
-from storage.errors import StorageError
+from storage.errors import BlobMismatch, StorageError
 from storage.slices import run_to_end
 from storage.uploads import Upload, begin_upload, finish_upload, suspend_upload, write_upload
 
@@ -130,7 +132,7 @@ async def on_store(
 
 
 def sweep_once(blobs: Blobs) -> int:
-    """Drop copies whose read entry has expired, and uploads that no record ever named."""
+    """Drop copies that no reader may have any more, and uploads that no record ever named."""
     before_ms = blobs.clock.now_ms() - UNREFERENCED_MS
     expire_partials(blobs.store, before_ms=before_ms)
     view = blobs.chain.view()
@@ -152,7 +154,7 @@ def sweep_once(blobs: Blobs) -> int:
 
 
 def _is_serving(blobs: Blobs, seal: Seal, replica: int) -> bool:
-    """Whether a read entry that names this node is in force for the seal."""
+    """Whether a read entry names this node for the seal, and its reader may still be served."""
     view = blobs.chain.view()
     record = get_record(view, seal.record_id)
     assert record is not None, "a seal's record stands in state"
@@ -164,14 +166,20 @@ def _is_serving(blobs: Blobs, seal: Seal, replica: int) -> bool:
         seal_id=seal.seal_id,
         limit=ENTRIES_SCANNED_MAX,
     )
-    tip_ms = blobs.chain.tip.time_ms
-    return any(one.serving_node == replica and tip_ms < one.expires_ms for one in entries)
+    time_ms = max(blobs.chain.tip.time_ms, blobs.clock.now_ms())
+    return any(
+        decide_serving(view, one, serving_node=replica, time_ms=time_ms).permitted
+        for one in entries
+        if one.serving_node == replica
+    )
 
 
 async def _take_in(blobs: Blobs, cid: Cid, size_bytes: int, chunks: AsyncIterator[bytes]) -> None:
     """Store a stream that claims to be a blob, going on where an earlier one broke off."""
     upload = await asyncio.to_thread(run_to_end, begin_upload(blobs.store, cid, size_bytes))
     if upload is None:
+        if blob_size(blobs.store, cid) != size_bytes:
+            raise BlobMismatch(f"{size_bytes} bytes are announced; the blob has another size")
         return
     await _write(blobs, upload, _skipping(chunks, upload.offset_bytes))
 

@@ -100,14 +100,16 @@ async def on_read(blobs: Blobs, peer_id: int, body: bytes) -> AsyncIterator[byte
     """Answer a peer that may have a blob with a run of its leaves."""
     wanted = _decoded(body)
     _check_entitled(blobs, peer_id, wanted.cid)
-    return _leaves_for_peer(blobs, wanted)
+    return _leaves_for_peer(blobs, peer_id, wanted)
 
 
-async def _leaves_for_peer(blobs: Blobs, wanted: LeafRange) -> AsyncIterator[bytes]:
+async def _leaves_for_peer(blobs: Blobs, peer_id: int, wanted: LeafRange) -> AsyncIterator[bytes]:
+    """Yield the run; whether the peer may have it is asked before each leaf: rights end."""
     leaves = local_leaves(blobs.store, wanted.cid, first=wanted.first, count=wanted.count)
     try:
         async with aclosing(leaves):
             async for leaf in leaves:
+                _check_entitled(blobs, peer_id, wanted.cid)
                 yield leaf
     except StorageError as problem:
         log.warning("blob not served", extra={"reason": str(problem)})

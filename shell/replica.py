@@ -50,7 +50,7 @@ from consensus.messages import (
     encode_message,
 )
 from consensus.records import ProposalRecord, Record
-from consensus.state import ReplicaState
+from consensus.state import ReplicaState, height_of
 from consensus.verification import make_verifiable, message_signature_jobs
 from crypto.errors import DecodeError
 from crypto.signatures import is_valid_many
