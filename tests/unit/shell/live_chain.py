@@ -3,12 +3,14 @@
 Blocks are decided by a test: executed, made durable and published as a running node does it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from consensus.blocks import Block
 from consensus.effects import Decide
+from crypto.envelopes import make_sidecar
 from crypto.hashing import Digest
 from crypto.schema import encode
 from crypto.signatures import Scheme, sign_preimage
@@ -26,6 +28,7 @@ from genesis.files import dump_genesis
 from ledger.blocks import BlockBodies, Header, header_digest, tx_root
 from ledger.pool import Pool, PoolLimits
 from ledger.receipts import Receipt
+from ledger.records_payloads import EnvelopeRef
 from ledger.transactions import Transaction, decode_transaction
 from shell.chain import Chain, open_live_chain
 from shell.clock import Clock
@@ -70,6 +73,15 @@ class LiveChain:
         signed = self.hospitals.chain.signed(kind, payload, by, **options)
         (receipt,) = await self.decide(decode_transaction(signed, self.chain.chain_id))
         return receipt
+
+    def with_contents(self, envelopes: Sequence[EnvelopeRef]) -> tuple[EnvelopeRef, ...]:
+        """The same envelopes with sidecars that have contents."""
+        found = []
+        for one in envelopes:
+            sidecar = make_sidecar(b"envelope for " + one.recipient)
+            self.contents[sidecar.digest] = sidecar.content
+            found.append(replace(one, sidecar=sidecar.digest))
+        return tuple(found)
 
     def _decision(self, transactions: tuple[Transaction, ...], after_ms: int) -> Decide:
         chain, tip = self.chain, self.chain.tip

@@ -27,12 +27,7 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
 def put_with_envelopes(live: LiveChain) -> RecordPut:
     """A put whose envelopes have contents."""
     put = live.hospitals.make_put(DOCTOR, PATIENT)
-    envelopes = []
-    for one in put.seal.envelopes:
-        sidecar = make_sidecar(b"envelope for " + one.recipient)
-        live.contents[sidecar.digest] = sidecar.content
-        envelopes.append(replace(one, sidecar=sidecar.digest))
-    return replace(put, seal=replace(put.seal, envelopes=tuple(envelopes)))
+    return replace(put, seal=replace(put.seal, envelopes=live.with_contents(put.seal.envelopes)))
 
 
 def sharing(digest: Digest) -> ShareDirectory:
