@@ -1,5 +1,7 @@
 """The `medledger` command: composes the groups in `commands/` and nothing else."""
 
+import sys
+
 import click
 
 from commands.access import access
@@ -13,6 +15,7 @@ from commands.output import Settings
 from commands.peers import peers
 from commands.person import person
 from commands.record import record
+from commands.running import run
 from commands.tx import tx
 
 
@@ -20,7 +23,7 @@ from commands.tx import tx
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
 @click.version_option(package_name="medledger")
 @click.pass_context
-def main(context: click.Context, *, as_json: bool) -> None:
+def medledger(context: click.Context, *, as_json: bool) -> None:
     """A permissioned ledger for consortia of hospitals.
 
     Exit status: 0 done, 1 refused by the ledger, 2 wrong usage, 3 outcome unknown (not reachable
@@ -30,7 +33,13 @@ def main(context: click.Context, *, as_json: bool) -> None:
 
 
 for group in (access, bench, demo, devnet, init, keys, node, peers, person, record, tx):
-    main.add_command(group)
+    medledger.add_command(group)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(medledger, sys.argv[1:]))
+
 
 if __name__ == "__main__":
     main()

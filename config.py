@@ -1,6 +1,7 @@
 """A node's configuration: frozen, read from `node.toml`, units in the names."""
 
 import dataclasses
+import json
 import re
 import tomllib
 import typing
@@ -25,6 +26,8 @@ class Endpoint:
 
     host: str = "127.0.0.1"
     port: int = 0
+
+    BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {"port": (0, 65_535)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,8 @@ class NodeConfig:
     log_level: str = "info"
     api_origin: str = ""
 
+    BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {"node_index": (0, 65_535)}
+
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -104,6 +109,8 @@ def load_config(path: Path) -> NodeConfig:
         ) from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise InvalidConfig(f"{path} is not valid TOML: {problem}") from problem
+    if "directory" in document:
+        raise InvalidConfig(f"{path}: unknown key directory; it is the folder that holds this file")
     values = {"directory": path.parent.resolve(), **document}
     config: NodeConfig = _section(NodeConfig, values, path, "")
     if config.log_level not in LOG_LEVELS:
@@ -115,17 +122,14 @@ def load_config(path: Path) -> NodeConfig:
 
 def dump_config(config: NodeConfig) -> str:
     """Return the text of a `node.toml` that `load_config` reads back as `config`."""
-    lines = [f"node_index = {config.node_index}", f'log_level = "{config.log_level}"']
+    lines = [f"node_index = {config.node_index}", f"log_level = {_toml(config.log_level)}"]
     if config.api_origin:
-        lines.append(f'api_origin = "{config.api_origin}"')
+        lines.append(f"api_origin = {_toml(config.api_origin)}")
     for name in ("p2p", "api", "timeouts", "limits"):
         section = getattr(config, name)
         lines += ["", f"[{name}]"]
         for one in dataclasses.fields(section):
-            value = getattr(section, one.name)
-            lines.append(
-                f"{one.name} = " + (f'"{value}"' if isinstance(value, str) else str(value))
-            )
+            lines.append(f"{one.name} = {_toml(getattr(section, one.name))}")
     return "\n".join(lines) + "\n"
 
 
@@ -152,6 +156,11 @@ def api_origins(config: NodeConfig) -> tuple[str, ...]:
     if host in _LOOPBACK:
         names.append("localhost")
     return tuple(f"http://{name}:{port}" for name in names)
+
+
+def _toml(value: str | int) -> str:
+    """Return a value as TOML writes it: its strings are JSON's but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _section(kind: type[Any], values: dict[str, Any], path: Path, prefix: str) -> Any:

@@ -49,7 +49,7 @@ from ledger.access_payloads import (
     WholeOrganisation,
 )
 from ledger.access_state import Grant
-from ledger.accounts import OrgId, Role
+from ledger.accounts import OrgId, Role, check_slug
 from ledger.decision import Action
 from ledger.purposes import TREAT
 from ledger.words import END_OF_TIME_MS
@@ -316,14 +316,22 @@ def log(patient: str | None, **options: Any) -> None:
 
 def _grantee(client: Client, text: str) -> Grantee:
     kind, _, rest = text.partition(":")
-    if kind == "org" and rest:
-        return WholeOrganisation(org=OrgId(rest))
-    if kind == "role" and "@" in rest:
+    if kind == "org":
+        return WholeOrganisation(org=_organisation(text, rest))
+    if kind == "role":
         role, _, org = rest.partition("@")
         if role not in {one.value for one in Role}:
             fail(Exit.USAGE, "role.unknown", f"{role!r} is no role; see `person enrol --help`")
-        return RoleAt(org=OrgId(org), role=Role(role))
+        return RoleAt(org=_organisation(text, org), role=Role(role))
     return Person(account=AccountId(account_named(client, text)))
+
+
+def _organisation(grantee: str, slug: str) -> OrgId:
+    try:
+        check_slug(slug)
+    except ValueError as problem:
+        fail(Exit.USAGE, "grantee.form", f"{grantee!r} names nobody: {problem}")
+    return OrgId(slug)
 
 
 async def _scope(client: Client, pseudonym: AccountId, text: str) -> Scope:

@@ -15,6 +15,7 @@ from benchmarks.report import machine, summarise
 from benchmarks.workloads import GRANTS_PER_PATIENT, Town, plan_grants, plan_puts, populate
 from client.wallet import open_wallet
 from commands.devnet import (
+    DEVNET_ERRORS,
     Member,
     found_devnet,
     load_members,
@@ -25,11 +26,12 @@ from commands.devnet import (
     wait_ready,
 )
 from commands.home import CLIENT_ERRORS
-from commands.output import failures, say, settings, show
+from commands.output import Exit, fail, failures, say, settings, show
 from crypto.keystore import KDF_CHEAPEST
 from ledger.parameters import Parameters
 
 IDLE_BLOCK_MS = 1_000
+RATE = click.FloatRange(1, 100_000)
 
 
 @click.group()
@@ -39,9 +41,15 @@ def bench() -> None:
 
 @bench.command()
 @click.option("-n", "count", type=click.IntRange(1, 16), default=4, show_default=True)
-@click.option("--rate", default=300.0, show_default=True, help="Grants offered per second.")
-@click.option("--put-rate", default=50.0, show_default=True, help="Puts offered per second.")
-@click.option("--seconds", default=10, show_default=True, help="How long each is offered.")
+@click.option("--rate", type=RATE, default=300.0, show_default=True, help="Grants per second.")
+@click.option("--put-rate", type=RATE, default=50.0, show_default=True, help="Puts per second.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 3_600),
+    default=10,
+    show_default=True,
+    help="How long each is offered.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON results.")
 def run(count: int, rate: float, put_rate: float, seconds: int, out: Path | None) -> None:
     """Offer signed grants, then puts, to local nodes at fixed rates (open loop), and report.
@@ -50,10 +58,12 @@ def run(count: int, rate: float, put_rate: float, seconds: int, out: Path | None
     Example:
       medledger bench run --rate 500 --seconds 20 --out results.json
     """
+    if out is not None and not out.parent.is_dir():
+        fail(Exit.USAGE, "bench.out", f"there is no folder {out.parent} to write {out.name} to")
     folder = Path(tempfile.mkdtemp(prefix="medledger-bench-"))
     members: list[Member] = []
     try:
-        with failures(CLIENT_ERRORS):
+        with failures({**CLIENT_ERRORS, **DEVNET_ERRORS}):
             say(f"starting {count} nodes")
             found_devnet(folder, count, parameters=Parameters(idle_block_ms=IDLE_BLOCK_MS))
             members = load_members(folder)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -28,6 +28,7 @@ from client.errors import Refused
 from client.records import get_record, put_record
 from client.wallet import Wallet, find_account, open_wallet
 from commands.devnet import (
+    DEVNET_ERRORS,
     Member,
     found_devnet,
     load_members,
@@ -38,7 +39,7 @@ from commands.devnet import (
 )
 from commands.home import CLIENT_ERRORS
 from commands.http_status import get_json
-from commands.output import Exit, fail, failures, say, show_rows
+from commands.output import Exit, fail, failures, say, settings, show, show_rows
 from commands.samples import fhir_bundle, pdf_letter, png_image
 from commands.times import time_text
 from crypto.record_ids import RecordId
@@ -61,6 +62,7 @@ class Story:
     wallet: Wallet
     started: float = field(default_factory=time.monotonic)
     steps: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
 
     def url(self, org: str) -> str:
         return next(member.url for member in self.members if member.org == org)
@@ -88,7 +90,7 @@ def demo(directory: Path | None, *, once: bool) -> None:
     members: list[Member] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with failures(CLIENT_ERRORS):
+        with failures({**CLIENT_ERRORS, **DEVNET_ERRORS}):
             story = begin(folder)
             members = story.members
             asyncio.run(tell(story))
@@ -245,7 +247,9 @@ async def show_log(story: Story) -> None:
     rows = [
         {"time": time_text(one.time_ms), "block": one.height, "what": one.sentence} for one in lines
     ]
-    show_rows("Audit trail", ("time", "block", "what"), rows)
+    story.log = rows
+    if not settings().as_json:
+        show_rows("Audit trail", ("time", "block", "what"), rows)
 
 
 async def agree(story: Story) -> None:
@@ -266,11 +270,15 @@ def acting(story: Story, label: str, org: str) -> AbstractAsyncContextManager[Cl
 
 def addresses(story: Story) -> None:
     rows = [
-        {"hospital": member.org, "api": member.url, "log": member.log_file}
+        {"hospital": member.org, "api": member.url, "log": str(member.log_file)}
         for member in story.members
     ]
+    took_s = time.monotonic() - story.started
+    if settings().as_json:
+        show({"log": story.log, "addresses": rows, "took_s": round(took_s, 1)})
+        return
     show_rows("Addresses", ("hospital", "api", "log"), rows)
-    say(f"the whole story took {time.monotonic() - story.started:.1f} s")
+    say(f"the whole story took {took_s:.1f} s")
 
 
 def keep_running(story: Story) -> None:

@@ -17,20 +17,30 @@ import click
 from commands.founding import found, make_founder, wallet_entry, write_node_directory
 from commands.http_status import get_json
 from commands.output import Exit, fail, failures, say, show, show_rows
-from config import Endpoint, Timeouts, load_config
+from config import Endpoint, InvalidConfig, Timeouts, load_config
 from crypto.errors import CryptoError
 from crypto.keystore import KDF_CHEAPEST, KeystoreContent, save_keystore
 from crypto.passphrases import make_passphrase
 from genesis.document import Invitation, chain_id_of
+from genesis.errors import GenesisError
 from ledger.parameters import Parameters
 from storage.errors import StorageError
 
 DEFAULT_DIRECTORY: Final = Path("devnet")
+COUNT: Final = 4
 NODES_MAX: Final = 32
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 15
 POLL_S: Final = 0.05
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+
+DEVNET_ERRORS: dict[type[Exception], Exit] = {
+    InvalidConfig: Exit.LOCAL,
+    StorageError: Exit.LOCAL,
+    CryptoError: Exit.LOCAL,
+    GenesisError: Exit.LOCAL,
+    OSError: Exit.LOCAL,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +76,29 @@ def devnet() -> None:
 
 
 @devnet.command()
-@click.option("-n", "count", type=click.IntRange(1, NODES_MAX), default=4, show_default=True)
+@click.option(
+    "-n", "count", type=click.IntRange(1, NODES_MAX), help=f"How many hospitals to found [{COUNT}]."
+)
 @directory_option
-def up(count: int, directory: Path) -> None:
+def up(count: int | None, directory: Path) -> None:
     """Found a consortium of N hospitals, or start a stopped one, and wait for its first block.
 
     \b
     Example:
       medledger devnet up -n 4 --dir devnet
     """
-    with failures({StorageError: Exit.LOCAL, CryptoError: Exit.LOCAL, OSError: Exit.LOCAL}):
+    with failures(DEVNET_ERRORS):
         if not (directory / "nodes").is_dir():
-            say(f"founding a consortium of {count} in {directory}")
-            found_devnet(directory, count)
+            say(f"founding a consortium of {count or COUNT} in {directory}")
+            found_devnet(directory, count or COUNT)
         members = load_members(directory)
+        if count not in (None, len(members)):
+            fail(
+                Exit.USAGE,
+                "devnet.count",
+                f"the consortium in {directory} has {len(members)} hospitals: leave out -n, or give"
+                " another --dir",
+            )
         start_members(directory, members)
         wait_ready(members)
     rows = [member_status(member) for member in members]
@@ -95,8 +114,9 @@ def down(directory: Path) -> None:
     Example:
       medledger devnet down --dir devnet
     """
-    members = load_members(directory)
-    stopped = stop_members(members)
+    with failures(DEVNET_ERRORS):
+        members = load_members(directory)
+        stopped = stop_members(members)
     show({"stopped": stopped}, f"stopped {stopped} of {len(members)} nodes")
 
 
@@ -109,7 +129,8 @@ def status(directory: Path) -> None:
     Example:
       medledger devnet status --dir devnet
     """
-    rows = [member_status(member) for member in load_members(directory)]
+    with failures(DEVNET_ERRORS):
+        rows = [member_status(member) for member in load_members(directory)]
     columns = ("organisation", "state", "height", "view", "primary", "connected", "url", "pid")
     show_rows("Consortium", columns, rows)
 
@@ -179,8 +200,12 @@ def passphrase_path(directory: Path) -> Path:
 
 
 def load_members(directory: Path) -> list[Member]:
-    """Return the members of the consortium in `directory`, or end the command."""
-    configs = sorted((directory / "nodes").glob("*/node.toml"))
+    """Return the members of the consortium in `directory`, or end the command.
+
+    Their paths are absolute: a node is known again by the directory it was started with, from
+    wherever it is asked for.
+    """
+    configs = sorted((directory.resolve() / "nodes").glob("*/node.toml"))
     if not configs:
         fail(
             Exit.LOCAL,
@@ -209,7 +234,7 @@ def start_members(directory: Path, members: list[Member]) -> None:
 def start_member(directory: Path, member: Member) -> int:
     """Start one node; return its process id."""
     command = [sys.executable, "-m", "cli", "node", "start", str(member.directory), "--log-json"]
-    command += ["--passphrase-file", str(passphrase_path(directory))]
+    command += ["--passphrase-file", str(passphrase_path(directory).resolve())]
     with member.log_file.open("ab") as output:
         process = subprocess.Popen(
             command,

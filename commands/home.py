@@ -28,6 +28,7 @@ from commands.passphrase import passphrase_file_option, read_passphrase
 from crypto.errors import CryptoError
 from crypto.record_ids import AccountId, RecordId
 from genesis.errors import GenesisError
+from genesis.files import load_genesis
 from ledger.errors import LedgerError
 
 T = TypeVar("T")
@@ -86,7 +87,10 @@ def make_home(
     """Return the home that the options name; addresses kept in it serve when none is given."""
     kept = directory / NODES_NAME
     if not urls and kept.is_file():
-        urls = tuple(kept.read_text(encoding="utf-8").split())
+        try:
+            urls = tuple(kept.read_text(encoding="utf-8").split())
+        except (OSError, UnicodeDecodeError):
+            fail(Exit.LOCAL, "home.nodes", f"cannot read {kept}: it lists addresses, one a line")
     if passphrase_file is None and (directory / "passphrase").is_file():
         passphrase_file = directory / "passphrase"  # A test consortium's: it guards nothing.
     return Home(directory=directory, urls=urls, passphrase_file=passphrase_file, actor=actor)
@@ -96,6 +100,12 @@ def load_wallet(home: Home, *, may_create: bool = False) -> Wallet:
     """Open the wallet, asking for its passphrase; make it if allowed."""
     exists = (home.directory / KEYSTORE_NAME).exists()
     is_new = may_create and not exists
+    if not exists and not is_new:
+        raise LocalError(
+            f"there is no wallet in {home.directory}: name another --home, or make keys with"
+            " `medledger person enrol` or `medledger keys new`",
+            code="wallet.missing",
+        )
     passphrase = read_passphrase(
         home.passphrase_file, what=f"the wallet in {home.directory}", is_new=is_new
     )
@@ -105,24 +115,26 @@ def load_wallet(home: Home, *, may_create: bool = False) -> Wallet:
 
 
 @asynccontextmanager
-async def connected(home: Home, *, wallet: Wallet | None = None) -> AsyncIterator[Client]:
-    """Connect to a node as the actor."""
+async def connected(home: Home, *, may_create: bool = False) -> AsyncIterator[Client]:
+    """Connect to a node as the actor; make the wallet if that is allowed and there is none."""
     if not home.urls:
         raise LocalError(
             "no node is named: give --node URL, or write addresses into the home's `nodes` file",
             code="node.not_named",
         )
-    opened = wallet or load_wallet(home)
-    genesis = home.directory / GENESIS_NAME
-    async with open_client(home.urls, genesis, opened, actor=home.actor) as client:
+    genesis = load_genesis(home.directory / GENESIS_NAME)
+    wallet = load_wallet(home, may_create=may_create)
+    async with open_client(home.urls, genesis, wallet, actor=home.actor) as client:
         yield client
 
 
-def run_client(home: Home, work: Callable[[Client], Awaitable[T]]) -> T:
+def run_client(
+    home: Home, work: Callable[[Client], Awaitable[T]], *, may_create: bool = False
+) -> T:
     """Connect, do the work, and turn what goes wrong into one line and an exit status."""
 
     async def connect_and_work() -> T:
-        async with connected(home) as client:
+        async with connected(home, may_create=may_create) as client:
             return await work(client)
 
     with failures(CLIENT_ERRORS):

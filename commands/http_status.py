@@ -1,8 +1,11 @@
 """Asking a node's API for what needs no session: where it stands, who its peers are."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -23,47 +26,69 @@ node_url_option = click.option(
 
 def get_json(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
     """Return what the node answers; raises `OSError` or `ValueError` when it does not."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no http address")
-    request = urllib.request.Request(url.rstrip("/") + path)  # noqa: S310 - checked above
-    with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-        return json.load(answer)
+    return _answer_to(urllib.request.Request(_address(url, path)), timeout_s)  # noqa: S310
 
 
 def post_json(url: str, path: str, body: object, *, timeout_s: float = TIMEOUT_S) -> Any:
-    """Return what the node answers to a JSON body, errors included; raises as `get_json`."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no http address")
-    request = urllib.request.Request(  # noqa: S310 - checked above
-        url.rstrip("/") + path,
+    """Return what the node answers to a JSON body; raises as `get_json`."""
+    request = urllib.request.Request(  # noqa: S310 - checked in `_address`
+        _address(url, path),
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
+    return _answer_to(request, timeout_s)
+
+
+@contextmanager
+def told_by_node(url: str) -> Iterator[None]:
+    """End the command with the node's own words, or by saying that it did not answer."""
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return json.load(answer)
+        yield
     except urllib.error.HTTPError as problem:
-        return json.load(problem)
+        with problem:
+            code, text = _problem_of(problem)
+        is_ours = 400 <= problem.code < 500 and problem.code not in (408, 429)
+        fail(Exit.REFUSED if is_ours else Exit.UNKNOWN, code, text)
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        why = getattr(problem, "reason", None) or problem
+        told = str(why) if isinstance(why, OSError | ValueError) else "its answer is not a node's"
+        fail(
+            Exit.UNKNOWN,
+            "node.unreachable",
+            f"{url} does not answer as a node does ({told}); check the address and that it runs",
+        )
 
 
 def fetch_status(url: str) -> dict[str, Any]:
     """Return a node's own account of itself, or end the command."""
-    return {**_fetched(url, "/v1/node"), "consensus": _fetched(url, "/v1/consensus")}
+    with told_by_node(url):
+        return {**get_json(url, "/v1/node"), "consensus": {**get_json(url, "/v1/consensus")}}
 
 
 def fetch_peers(url: str) -> list[dict[str, Any]]:
     """Return what a node says about the other members, or end the command."""
-    found = _fetched(url, "/v1/peers")
-    rows: list[dict[str, Any]] = found["peers"] if isinstance(found, dict) else found
-    return rows
+    with told_by_node(url):
+        return [{**row} for row in get_json(url, "/v1/peers")["peers"]]
 
 
-def _fetched(url: str, path: str) -> Any:
+def _address(url: str, path: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url} is no http address")
+    return url.rstrip("/") + path
+
+
+def _answer_to(request: urllib.request.Request, timeout_s: float) -> Any:
     try:
-        return get_json(url, path)
-    except (OSError, ValueError) as problem:
-        fail(
-            Exit.UNKNOWN,
-            "node.unreachable",
-            f"{url} does not answer ({problem}); check the address and that the node runs",
-        )
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            return json.load(answer)
+    except http.client.HTTPException as problem:  # Whoever answers there speaks no HTTP.
+        raise ValueError(str(problem) or type(problem).__name__) from problem
+
+
+def _problem_of(problem: urllib.error.HTTPError) -> tuple[str, str]:
+    """Return code and text of a refusal, which need not come from a node of ours."""
+    try:
+        body = json.load(problem)
+        return str(body["code"]), str(body["detail"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "node.refused", f"{problem.url} answers {problem.code} {problem.reason}"

@@ -66,6 +66,8 @@ def invite(name: str, out: Path) -> None:
       medledger init invite --name "Northern hospitals"
     """
     with failures(INIT_ERRORS):
+        if not name.strip():
+            raise ValueError("a consortium needs a name")
         invitation = Invitation(chain_name=name, created_ms=now_ms(), parameters=Parameters())
         out.write_bytes(dump_wire(invitation))
     show({"file": out}, f"{out}: send it to every founding hospital")
@@ -101,10 +103,11 @@ def statement(
     with failures(INIT_ERRORS):
         invitation = load_wire(Invitation, invitation_file)
         founder = make_founder(org, name, index, _endpoint(p2p))
+        stated = dump_wire(make_statement(founder, invitation))  # First: what is wrong with it
         passphrase = read_passphrase(passphrase_file, what=f"the keys in {directory}", is_new=True)
-        _keep_keys(directory, founder, passphrase)
+        _keep_keys(directory, founder, passphrase)  # must not leave keys behind.
         out = directory / f"{org}.statement.json"
-        out.write_bytes(dump_wire(make_statement(founder, invitation)))
+        out.write_bytes(stated)
     show({"file": out}, f"{out}: send it to the convener; the keys stay in {directory}")
 
 
@@ -145,7 +148,7 @@ def node(
 
     \b
     Example:
-      medledger init node /var/lib/medledger --genesis genesis.json --api 0.0.0.0:8443
+      medledger init node /var/lib/medledger --genesis genesis.json --api 0.0.0.0:8443 \\
         --api-origin https://ledger.st-mary.example
     """
     with failures(INIT_ERRORS):

@@ -8,7 +8,7 @@ from client.people import rotate_keys
 from client.wallet import find_keys, labels, make_keys
 from commands.clock import now_ms
 from commands.home import CLIENT_ERRORS, home_options, load_wallet, make_home, run_client
-from commands.output import failures, show, show_rows
+from commands.output import Exit, fail, failures, show, show_rows
 from crypto.signatures import key_id, public_key
 
 
@@ -69,6 +69,8 @@ def rotate(*, sign: bool, seal: bool, **options: Any) -> None:
     Example:
       medledger keys rotate --as dr-ada
     """
+    if not sign and not seal:
+        fail(Exit.USAGE, "keys.nothing", "neither key is to be replaced: leave out one of the two")
     outcome = run_client(
         make_home(**options), lambda client: rotate_keys(client, sign=sign, seal=seal)
     )

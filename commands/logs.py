@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from typing import Final
 
 from typing_extensions import override
@@ -22,16 +23,17 @@ class EventFormatter(logging.Formatter):
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         head = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
         }
         if self.as_json:
             return json.dumps(head | fields, default=str)
-        told = " ".join(f"{name}={value}" for name, value in fields.items())
-        return " ".join([*head.values(), told]).rstrip()
+        told = [f"{name}={value}" for name, value in fields.items()]
+        return " ".join(_one_line(part) for part in (*head.values(), *told))
 
 
 def start_logging(level: str, *, as_json: bool) -> None:
@@ -42,3 +44,8 @@ def start_logging(level: str, *, as_json: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("medledger").setLevel(level.upper())
+
+
+def _one_line(text: str) -> str:
+    """Keep an event on its line, whatever a peer has put into it."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

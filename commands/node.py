@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from commands.http_status import fetch_status
+from commands.http_status import fetch_status, node_url_option
 from commands.logs import start_logging
 from commands.output import Exit, fail, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
@@ -59,9 +59,7 @@ def start(
 
 
 @node.command()
-@click.option(
-    "--node", "url", default="http://127.0.0.1:8443", show_default=True, help="API address."
-)
+@node_url_option
 def status(url: str) -> None:
     """Show where a node stands: height, view, primary, members, pool.
 

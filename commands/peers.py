@@ -2,14 +2,12 @@
 
 import click
 
-from commands.http_status import fetch_peers
+from commands.http_status import fetch_peers, node_url_option
 from commands.output import show_rows
 
 
 @click.command()
-@click.option(
-    "--node", "url", default="http://127.0.0.1:8443", show_default=True, help="API address."
-)
+@node_url_option
 def peers(url: str) -> None:
     """Show the other members as one node sees them.
 

@@ -61,6 +61,9 @@ def enrol(
       medledger person enrol anna --org hospital-a --role patient --writer dr-ada
     """
     home = make_home(**options)
+    path = out or Path(f"{label}.enrolment")
+    if not path.parent.is_dir() or (out is None and path.name != f"{label}.enrolment"):
+        fail(Exit.USAGE, "enrolment.path", f"cannot write {path}: name a file with --out")
 
     async def work(client: Client) -> Enrolment:
         return await make_enrolment(
@@ -72,9 +75,9 @@ def enrol(
             writers=[account_named(client, one) for one in writers],
         )
 
-    made = run_client(home, work)
-    path = out or Path(f"{label}.enrolment")
-    path.write_bytes(encode_enrolment(made))
+    made = run_client(home, work, may_create=True)
+    with failures(CLIENT_ERRORS):
+        path.write_bytes(encode_enrolment(made))
     show(
         {"label": label, "account": made.account, "file": path},
         f"{label}: account {made.account.hex()}; let {org} register {path}",
@@ -92,9 +95,10 @@ def register(file: Path, contact: str | None, **options: Any) -> None:
     Example:
       medledger person register anna.enrolment --as admin-hospital-a
     """
-    if file.stat().st_size > ENROLMENT_BYTES_MAX:
-        fail(Exit.LOCAL, "enrolment.invalid", f"{file} is too large to be an enrolment")
-    content = file.read_bytes()
+    with failures(CLIENT_ERRORS):
+        if file.stat().st_size > ENROLMENT_BYTES_MAX:
+            fail(Exit.LOCAL, "enrolment.invalid", f"{file} is too large to be an enrolment")
+        content = file.read_bytes()
 
     async def work(client: Client) -> tuple[Enrolment, Outcome]:
         enrolment = decode_enrolment(content, name=str(file))

@@ -168,6 +168,8 @@ def get(
     """
     wanted = record_named(record_id)
     folder, name = (out, None) if out.is_dir() else (out.parent, out.name)
+    if not folder.is_dir():
+        fail(Exit.USAGE, "record.out", f"there is no folder {folder}: the record was not read")
     version = None if version_id is None else VersionId(bytes(record_named(version_id)))
 
     async def work(client: Client) -> OpenedFile:
@@ -197,27 +199,29 @@ def get(
 
 
 def _show_put(done: PutRecord) -> None:
-    show(
-        {
-            "record": done.record_id,
-            "version": done.version_id,
-            "cid": encode_cid_text(done.cid),
-            "sealed_bytes": done.size_bytes,
-            "safe": done.is_safe,
-            "recipients": list(done.recipients),
-            "tx_id": done.outcome.tx_id,
-            "height": done.outcome.height,
-        },
-        f"record {done.record_id.hex()} stands in block {done.outcome.height},"
-        f" sealed for {len(done.recipients)}, {done.size_bytes} bytes",
-    )
+    put_ = {
+        "record": done.record_id,
+        "version": done.version_id,
+        "cid": encode_cid_text(done.cid),
+        "sealed_bytes": done.size_bytes,
+        "safe": done.is_safe,
+        "recipients": list(done.recipients),
+        "tx_id": done.outcome.tx_id,
+        "height": done.outcome.height,
+    }
     if not done.is_safe:
         fail(
             Exit.REFUSED,
             "record.unsafe",
             f"record {done.record_id.hex()} is filed, but too few hospitals keep a copy yet:"
             " put it again as a new version when more nodes are reachable",
+            found=put_,
         )
+    show(
+        put_,
+        f"record {done.record_id.hex()} stands in block {done.outcome.height},"
+        f" sealed for {len(done.recipients)}, {done.size_bytes} bytes",
+    )
 
 
 def _row(client: Client, found: FoundVersion) -> dict[str, Any]:

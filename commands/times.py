@@ -1,12 +1,16 @@
 """Times as people write them: `until` a date, or in so many days, hours or minutes."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from commands.output import Exit, fail
+from ledger.words import time_words
 
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_time_ms(text: str | None, *, now_ms: int, option: str) -> int | None:
@@ -29,9 +33,9 @@ def parse_time_ms(text: str | None, *, now_ms: int, option: str) -> int | None:
         )
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def time_text(time_ms: int) -> str:
-    """Return a time for people: UTC, to the second."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time for people, of any year that the ledger can hold: UTC, to the second."""
+    return time_words(time_ms).removesuffix(" UTC")

@@ -6,9 +6,12 @@ from typing import Any
 
 import click
 
-from commands.http_status import get_json, node_url_option, post_json
-from commands.output import Exit, fail, show
+from commands.home import digest_named
+from commands.http_status import get_json, node_url_option, post_json, told_by_node
+from commands.output import Exit, fail, failures, settings, show
 
+WAIT_S_MAX = 30
+ANSWER_S = 10
 OUTCOMES = {"COMMITTED": Exit.OK, "REFUSED": Exit.REFUSED, "EXPIRED": Exit.REFUSED}
 
 
@@ -27,13 +30,22 @@ def show_transaction(tx_id: str, url: str) -> None:
     Example:
       medledger tx show 9b...77 --node http://127.0.0.1:8080
     """
-    status = _asked(url, f"/v1/transactions/{tx_id}")
+    wanted = digest_named(tx_id, "transaction id")
+    with told_by_node(url):
+        status = {**get_json(url, f"/v1/transactions/{wanted.hex()}")}
     _show_status(status)
 
 
 @tx.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--wait", "wait_s", default=20, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(0, WAIT_S_MAX),
+    default=20,
+    show_default=True,
+    help="Seconds to wait.",
+)
 @node_url_option
 def submit(file: Path, wait_s: int, url: str) -> None:
     """Hand in a signed transaction from FILE (canonical bytes); the same one again is no mistake.
@@ -42,31 +54,28 @@ def submit(file: Path, wait_s: int, url: str) -> None:
     Example:
       medledger tx submit grant.tx --node http://127.0.0.1:8080
     """
-    signed = base64.b64encode(file.read_bytes()).decode()
-    try:
-        answers = post_json(
-            url, "/v1/transactions", {"transactions": [{"signed": signed, "sidecars": []}]}
-        )
-    except (OSError, ValueError) as problem:
-        fail(Exit.UNKNOWN, "node.unreachable", f"{url} does not answer: {problem}")
-    answer = answers[0] if isinstance(answers, list) else answers
+    with failures({OSError: Exit.LOCAL}):
+        signed = base64.b64encode(file.read_bytes()).decode()
+    batch = {"transactions": [{"signed": signed, "sidecars": []}]}
+    with told_by_node(url):
+        answers = post_json(url, "/v1/transactions", batch)
+        answer = {**(answers[0] if isinstance(answers, list) else answers)}
     if "code" in answer and "state" not in answer:
         status = Exit.REFUSED if answer.get("definite") else Exit.UNKNOWN
-        fail(status, answer["code"], answer.get("detail", "the node did not take it"))
-    _show_status(_asked(url, f"/v1/transactions/{answer['tx_id']}?wait_ms={wait_s * 1000}"))
-
-
-def _asked(url: str, path: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = get_json(url, path, timeout_s=70)
-    except (OSError, ValueError) as problem:
-        fail(Exit.UNKNOWN, "node.unreachable", f"{url} does not answer: {problem}")
-    return found
+        fail(status, str(answer["code"]), str(answer.get("detail", "the node did not take it")))
+    with told_by_node(url):
+        path = f"/v1/transactions/{answer['tx_id']}?wait_ms={wait_s * 1000}"
+        found = {**get_json(url, path, timeout_s=wait_s + ANSWER_S)}
+    _show_status(found)
 
 
 def _show_status(status: dict[str, Any]) -> None:
-    show(status)
-    outcome = OUTCOMES.get(status["state"], Exit.UNKNOWN)
-    if outcome is not Exit.OK:
-        code = (status.get("receipt") or {}).get("code", status["state"].lower())
-        fail(outcome, code, f"transaction {status['tx_id']} is {status['state']}")
+    state = str(status.get("state"))
+    outcome = OUTCOMES.get(state, Exit.UNKNOWN)
+    if outcome is Exit.OK:
+        show(status)
+        return
+    if not settings().as_json:
+        show(status)
+    code = str((status.get("receipt") or {}).get("code", f"transaction.{state.lower()}"))
+    fail(outcome, code, f"transaction {status.get('tx_id')} is {state}", found=status)
