@@ -162,7 +162,18 @@ def _open_to_file(
             cid=found.seal.cid,
             commitment=found.version.commitment,
         )
-        name = file_name or opened.metadata.file_name or found.version.record_id.hex()
+        named = _shown_name(opened.metadata.file_name)
+        name = file_name or named or found.version.record_id.hex()
         target = folder / name
         show_file(hidden, plain, target, overwrite=overwrite)
     return target, opened.metadata
+
+
+def _shown_name(authors_name: str) -> str:
+    """Return a name that is nothing but a name: the author must not write start-up files here.
+
+    A leading dot hides a file and makes programs read it, a dash or a tilde means something to a
+    shell.
+    """
+    bare = authors_name.strip()
+    return f"_{bare}" if bare.startswith((".", "-", "~")) else bare
