@@ -30,7 +30,7 @@ from consensus.messages import (
     ViewChange,
     Vote,
 )
-from consensus.peers import note_failure, note_position, note_success, take_answer, take_fetch
+from consensus.peers import note_failure, note_position, take_answer, take_fetch
 from consensus.soundness import block_fault, commit_fault
 from consensus.state import Fetching, ReplicaState, height_of, is_executed, make_status, may_vote
 from consensus.timers import set_timer
@@ -104,8 +104,7 @@ def on_blocks(state: ReplicaState, sender: ReplicaId, message: Blocks) -> list[E
         useful = ()
     asked = state.fetching
     if asked is not None and asked.peer == sender:
-        if useful:
-            note_success(state, sender)
+        if useful:  # Whether it helps is seen when it is decided (`consensus.decision`).
             effects += stop_fetching(state)
         else:  # The timer goes on: a peer that only pretends to be ahead sets the pace of nothing.
             note_failure(state, sender)
@@ -114,7 +113,7 @@ def on_blocks(state: ReplicaState, sender: ReplicaId, message: Blocks) -> list[E
         return [*effects, Ignore(sender=sender, kind="Blocks", reason="of no use here")]
     if state.fetched:
         return [*effects, Ignore(sender=sender, kind="Blocks", reason="busy with others")]
-    state.fetched = useful
+    state.fetched, state.fetched_from = useful, sender
     return effects
 
 
@@ -127,6 +126,7 @@ def on_proposal(state: ReplicaState, sender: ReplicaId, message: Proposal) -> li
     if fault is not None:
         return [Ignore(sender=sender, kind="Proposal", reason=fault)]
     effects = stop_fetching(state)
+    instance.supplier = sender
     certificate = instance.certificate
     if certificate is not None and message.bodies:
         return [*effects, *decide(state, block, certificate, message.bodies)]

@@ -15,7 +15,7 @@ from consensus.fetching import pause_fetching, stop_fetching
 from consensus.mailbox import Mailbox, views_of, votes_at
 from consensus.membership import follow
 from consensus.messages import Commit
-from consensus.peers import forget_leavers
+from consensus.peers import forget_leavers, note_failure, note_success
 from consensus.soundness import block_fault, commit_fault
 from consensus.state import Instance, ReplicaState, Tip, height_of, is_executed
 from consensus.timers import cancel_timer
@@ -49,9 +49,11 @@ def decide_fetched(state: ReplicaState) -> list[Effect] | None:
     fault = commit_fault(state, first.certificate) or block_fault(state, first.block)
     if fault is not None:
         state.fetched = ()
-        ignored = Ignore(sender=None, kind="Blocks", reason=fault)
+        note_failure(state, state.fetched_from)
+        ignored = Ignore(sender=state.fetched_from, kind="Blocks", reason=fault)
         return [ignored, *pause_fetching(state, None)]
     state.fetched = tuple(rest)
+    note_success(state, state.fetched_from)
     return decide(state, first.block, first.certificate, first.bodies)
 
 

@@ -20,7 +20,7 @@ from consensus.state import Fence, Own, ReplicaState, height_of
 from consensus.timers import cancel_timer
 from crypto.quorum import QuorumSystem
 from crypto.validators import ReplicaId
-from crypto.votes import GENESIS_HEIGHT, Height
+from crypto.votes import FIRST_VIEW, GENESIS_HEIGHT, Height
 
 FENCE_HEIGHTS: Final = 3
 DOUBTS_MAX: Final = 3
@@ -109,8 +109,8 @@ def _others_needed(quorum: QuorumSystem) -> int:
 def _is_remembered(own: Own, vote: Vote) -> bool:
     """Whether we hold that very vote, or a later one of its kind: votes of a kind only ascend."""
     match vote:
-        case PrePrepare():
-            kept: Vote | None = own.pre_prepare
+        case PrePrepare():  # Above view 0 it was said inside our new-view.
+            kept: Vote | None = own.pre_prepare if vote.view == FIRST_VIEW else own.new_view
         case Prepare():
             kept = own.prepare
         case Commit():

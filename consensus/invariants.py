@@ -3,13 +3,17 @@
 No message can break these: they are our own mistakes if broken, and stop the process.
 """
 
+from typing import Final
+
 from consensus.mailbox import PHASES, VIEWS_KEPT, count_votes
 from consensus.messages import FETCH_COUNT_MAX
 from consensus.state import ReplicaState, is_executed
+from consensus.view_change import VOTED_KEPT
 from crypto.quorum import QuorumSystem
 
-BLOCKS_KEPT = 4
-"""The prepared one, the last valid one, the proposed one, and one that was fetched."""
+BLOCKS_KEPT: Final = 4 + VOTED_KEPT
+"""The prepared one, the last valid one, the proposed one, one that was fetched, those voted for;
+beside them one for each faulty replica."""
 
 
 def check_invariants(state: ReplicaState) -> None:
@@ -30,7 +34,8 @@ def check_invariants(state: ReplicaState) -> None:
     if not is_executed(state):
         assert own.prepare is None, "nothing is signed before the tip is executed (rule 7)"
         assert own.view_change is None, "nothing is signed before the tip is executed (rule 7)"
-    assert len(instance.blocks) <= BLOCKS_KEPT, "few blocks are kept"
+    blocks_max = BLOCKS_KEPT + state.members.quorum.f
+    assert len(instance.blocks) <= blocks_max, "few blocks are kept"
 
 
 def retained(state: ReplicaState) -> int:
@@ -53,4 +58,5 @@ def retained(state: ReplicaState) -> int:
 def retained_max(quorum: QuorumSystem) -> int:
     """Return the most that `retained` may ever be, whatever peers send (B1)."""
     votes = 2 * len(PHASES) * VIEWS_KEPT * quorum.n
-    return votes + 4 * BLOCKS_KEPT + quorum.strong + 2 * 2 * quorum.n + FETCH_COUNT_MAX
+    blocks = 4 * (BLOCKS_KEPT + quorum.f)
+    return votes + blocks + quorum.strong + 2 * 2 * quorum.n + FETCH_COUNT_MAX

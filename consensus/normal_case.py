@@ -9,6 +9,7 @@ from consensus.events import ProposalChecked
 from consensus.fetching import pause_fetching
 from consensus.mailbox import discard, views_of, votes_at
 from consensus.messages import NewView, Prepare, PrePrepare
+from consensus.peers import note_failure
 from consensus.records import PreparedRecord, ProposalRecord, Record
 from consensus.soundness import fresh_fault
 from consensus.state import ReplicaState, height_of, is_primary, may_vote, primary_at
@@ -65,7 +66,9 @@ def on_proposal_checked(state: ReplicaState, event: ProposalChecked) -> list[Eff
     refused = Ignore(sender=primary, kind="PrePrepare", reason=f"refused: {event.refusal}")
     certificate = instance.certificate
     if certificate is not None and certificate.digest == event.digest:
-        # Decided and refused: whoever decided it has bodies to execute, and that will tell.
+        # Decided and refused: whoever decided it has bodies to execute, and that will tell. What
+        # travels beside the header may also be wrong: another is asked for the block next time.
+        note_failure(state, instance.supplier)
         return [refused, *pause_fetching(state, event.digest)]
     if not may_vote(state):
         return [refused]

@@ -58,15 +58,15 @@ def take_fetch(state: ReplicaState, replica: ReplicaId) -> bool:
     return peer.fetches <= FETCHES_MAX
 
 
-def note_failure(state: ReplicaState, replica: ReplicaId) -> None:
+def note_failure(state: ReplicaState, replica: ReplicaId | None) -> None:
     """Remember that a member did not deliver what it was asked for: others are asked first."""
-    peer = peer_of(state, replica)
+    peer = None if replica is None else peer_of(state, replica)
     if peer is not None:
         peer.failures = min(peer.failures + 1, FAILURES_MAX)
 
 
-def note_success(state: ReplicaState, replica: ReplicaId) -> None:
+def note_success(state: ReplicaState, replica: ReplicaId | None) -> None:
     """Remember that a member delivered: it is asked first again."""
-    peer = peer_of(state, replica)
+    peer = None if replica is None else peer_of(state, replica)
     if peer is not None:
         peer.failures = 0

@@ -29,7 +29,7 @@ from consensus.records import (
     record_height,
 )
 from consensus.soundness import choose
-from consensus.state import Config, Fence, Instance, Own, ReplicaState, Tip, height_of
+from consensus.state import Config, Fence, Own, ReplicaState, Tip, height_of
 from consensus.view_change import forget_blocks
 from crypto.validators import Epoch, ValidatorSet
 from crypto.votes import FIRST_VIEW, Height, VoteType
@@ -73,7 +73,7 @@ def restore(
     )
     for record in records:
         _replay(state, record)
-    _resume(state.instance)
+    _resume(state)
     effects = _fence_off(state, records, is_journal_whole=is_journal_whole)
     effects += [*_repeat(state), *on_heartbeat(state), *advance(state)]
     check_invariants(state)
@@ -144,9 +144,9 @@ def _replay_vote(state: ReplicaState, record: VoteRecord) -> None:
             raise AssertionError("view-changes are journaled whole")
 
 
-def _resume(instance: Instance) -> None:
+def _resume(state: ReplicaState) -> None:
     """Stand in the highest view that the journal speaks of, with our own proposal if any."""
-    own = instance.own
+    instance, own = state.instance, state.instance.own
     votes = _votes(own)
     instance.view = max((vote.view for vote in votes), default=FIRST_VIEW)
     if own.new_view is not None and own.new_view.view == instance.view:
@@ -158,7 +158,7 @@ def _resume(instance: Instance) -> None:
         instance.proposal = own.pre_prepare
     for vote in votes:
         put(instance.mailbox, vote, own_view=instance.view)
-    forget_blocks(instance)
+    forget_blocks(state)
 
 
 def _fence_off(

@@ -76,6 +76,7 @@ class Instance:
     made it propose that block again; `basis` is what a new primary chooses from. `blocks` are
     those that may still be decided here, `valid` those of them that the shell has checked (bodies
     at hand), `durable` those in the journal. `certificate` waits for its block, or its execution.
+    `supplier` sent the block that was last asked for.
     """
 
     view: View = FIRST_VIEW
@@ -87,6 +88,7 @@ class Instance:
     valid: dict[Digest, None] = field(default_factory=dict)
     durable: dict[Digest, None] = field(default_factory=dict)
     checking: dict[Digest, None] = field(default_factory=dict)
+    supplier: ReplicaId | None = None
     basis: tuple[ViewChange, ...] = ()
     is_requested: bool = False  # A block was asked for in this view.
     is_timed: bool = False  # The timer of this view was started.
@@ -162,6 +164,7 @@ class ReplicaState:
     fence: Fence | None = None
     fetching: Fetching | None = None
     fetched: tuple[CertifiedBlock, ...] = ()  # Decided blocks above the instance's height.
+    fetched_from: ReplicaId | None = None
     heartbeats: int = 0  # Since the start.
     fetches_of_strangers: int = 0  # Since the last heartbeat.
     height_at_heartbeat: Height = GENESIS_HEIGHT

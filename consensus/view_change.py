@@ -18,7 +18,6 @@ from consensus.proposing import propose, request_proposal
 from consensus.records import ViewChangeRecord
 from consensus.soundness import choose, new_view_fault, prepared_fault
 from consensus.state import (
-    Instance,
     ReplicaState,
     height_of,
     is_primary,
@@ -31,6 +30,8 @@ from crypto.validators import ReplicaId
 from crypto.votes import FIRST_VIEW, PreparedCertificate, View
 
 VIEW_MAX: Final = View(2**32 - 1)
+VOTED_KEPT: Final = 16
+"""Blocks voted for at one height that are kept, the latest, beside one for each faulty replica."""
 
 
 def on_view_timer(state: ReplicaState) -> list[Effect]:
@@ -161,16 +162,22 @@ def _enter(state: ReplicaState, view: View) -> list[Effect]:
     instance.checking = {}
     instance.is_requested = instance.is_timed = instance.is_extended = False
     instance.lag_ms = 0
-    forget_blocks(instance)
+    forget_blocks(state)
     return [
         *cancel_timer(state, TimerKind.PROPOSE),
         *cancel_timer(state, TimerKind.VIEW_CHANGE),
     ]
 
 
-def forget_blocks(instance: Instance) -> None:
-    """Keep the blocks in use: the proposed one, the prepared one, and the last valid one."""
-    kept = list(instance.valid)[-1:]
+def forget_blocks(state: ReplicaState) -> None:
+    """Keep the blocks in use, and those voted for: their certificates may be shown late.
+
+    Whoever holds back such a certificate makes a later primary propose that block again. Faulty
+    primaries in a row make at most f of them; more need long trouble on the network.
+    """
+    instance = state.instance
+    voted_max = VOTED_KEPT + state.members.quorum.f
+    kept = [*list(instance.durable)[-voted_max:], *list(instance.valid)[-1:]]
     if instance.proposal is not None:
         kept.append(instance.proposal.digest)
     if instance.prepared is not None:
