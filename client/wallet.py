@@ -2,6 +2,7 @@
 
     wallet.keystore                     the private keys, locked with the passphrase
     contacts.json                       label -> account id: whom I mean by a name
+    seen.json                           chain id -> newest certified height seen (`client.seen`)
     directories/<pseudonym>.<account>   a patient's directory, sealed to the account's own seal key
 
 Nothing here is in clear but the contacts, which are names somebody chose for public ids. A contact

@@ -9,7 +9,9 @@ import pytest
 from client.access import grant_access, list_grants, revoke_access
 from client.errors import ClientError, OutcomeRejected, Refused, Stale, Untrusted
 from client.people import NEXT, find_person, finish_rotation, rotate_keys, suspend_person
+from client.seen import SEEN_NAME, keep_seen_height, load_seen_height
 from client.wallet import find_keys, labels
+from crypto.hashing import ChainId
 from ledger.accounts import Status
 from tests.unit.client.lying_proxy import LyingProxy, lying
 from tests.unit.client.people_of_north import Town, make_town
@@ -123,3 +125,41 @@ async def test_a_node_that_refuses_new_keys_does_not_make_the_wallet_destroy_the
         assert "ada" + NEXT in labels(ada.wallet)
         liar.refusing.clear()
         assert await finish_rotation(ada, "ada")
+
+
+async def test_a_wallet_remembers_what_it_has_seen_when_it_is_opened_again(
+    told: tuple[Town, LyingProxy, str],
+) -> None:
+    """Ada ends a right, goes home, and puts a record later the same minute through a liar."""
+    town, liar, false_url = told
+    recorded: list[bytes] = []
+
+    def record(body: bytes) -> bytes:
+        recorded.append(body)
+        return body
+
+    async with town.acting("ada", url=false_url) as ada:
+        granted = await grant_access(ada, grantee=town.account("south-doctor"))
+        liar.lies[WITNESS] = record
+        await list_grants(ada, town.account("ada"))
+        liar.lies.clear()
+        await revoke_access(ada, granted.grant_id, reseal=False)
+    liar.lies[WITNESS] = lambda _: recorded[0]
+
+    async with town.acting("ada", url=false_url) as ada:
+        with pytest.raises(Stale):
+            await list_grants(ada, town.account("ada"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"00": -1}', b"\xff" * 100])
+def test_a_damaged_note_of_what_was_seen_counts_as_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / SEEN_NAME).write_bytes(content)
+    chain_id = ChainId(bytes(32))
+
+    before = load_seen_height(tmp_path, chain_id)
+    keep_seen_height(tmp_path, chain_id, 7)
+    keep_seen_height(tmp_path, chain_id, 5)
+
+    assert before == 0
+    assert load_seen_height(tmp_path, chain_id) == 7
+    assert [path.name for path in tmp_path.iterdir()] == [SEEN_NAME]
