@@ -1,8 +1,10 @@
 """The vote journal: what this node said, on disk before it is said (consensus, rule 18).
 
 A segment is appended to with one write and one flush per call. After a decision `rotate` carries
-over what still matters into a new segment and drops the old one. `open_journal` cuts a torn tail,
-which was never acknowledged, and says so: whoever sees `tail_cut` has to fence itself (rule 19).
+over what still matters into a new segment and drops the old one. `open_journal` sets a torn tail
+apart, which was never acknowledged, and says so: whoever sees `tail_cut` has to fence itself (rule
+19). The tail stays on the disk until the first record after it takes its place, in one step: were
+it cut before that, a crash in between would leave a journal that looks whole.
 """
 
 import secrets
@@ -48,7 +50,7 @@ _ASIDE: Final = ".new"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TailCut:
-    """A torn tail that was cut at start: at which byte of which segment, and how much."""
+    """A torn tail that was found at start: at which byte of which segment, and how much."""
 
     path: Path
     offset: int
@@ -75,7 +77,8 @@ class SyncTimes:
 class Journal:
     """An open journal; one writer.
 
-    `size_bytes` is the durable length of the segment, `tail_cut` what opening had to cut.
+    `size_bytes` is the durable length of the segment, `tail_cut` what opening had to set apart,
+    and `before_tail` the records in front of it as long as it is on the disk.
     """
 
     directory: Path
@@ -86,6 +89,7 @@ class Journal:
     next_sequence: int
     bytes_max: int
     tail_cut: TailCut | None = None
+    before_tail: tuple[bytes, ...] | None = None
     is_failed: bool = False
     sync_times: SyncTimes = field(default_factory=SyncTimes)
 
@@ -120,9 +124,11 @@ def create_journal(
 def open_journal(
     directory: Path, *, files: Files = SYSTEM_FILES, bytes_max: int = JOURNAL_BYTES_MAX
 ) -> tuple[Journal, tuple[bytes, ...]]:
-    """Return the journal and its records, the torn tail of a crash cut off.
+    """Return the journal and its records, the torn tail of a crash set apart.
 
-    Raises `JournalMissing` or `JournalCorrupt`.
+    What is returned is durable: a killed process may have left records that it never flushed, and
+    whoever reads them repeats them to others. Raises `JournalMissing`, `JournalCorrupt`, or
+    `JournalFailed`.
     """
     for leftover in directory.glob(_PATTERN + _ASIDE):
         files.unlink(leftover)  # A rotation that a crash interrupted; the old segment is whole.
@@ -148,7 +154,8 @@ def open_journal(
         journal.tail_cut = TailCut(
             path=path, offset=segment.whole_bytes, bytes_count=segment.torn_bytes
         )
-        _cut(journal)
+        journal.before_tail = segment.records
+    _sync(journal)
     files.sync_directory(directory)
     for older in segments[:-1]:
         files.unlink(older)
@@ -169,6 +176,9 @@ def append(journal: Journal, records: Sequence[bytes]) -> None:
             f"the vote journal {journal.path} would pass {journal.bytes_max} bytes:"
             " no block was decided for too long"
         )
+    if journal.before_tail is not None:
+        rotate(journal, (*journal.before_tail, *records))
+        return
     try:
         journal.files.write(journal.descriptor, content, journal.size_bytes)
     except OSError as problem:
@@ -198,7 +208,7 @@ def rotate(journal: Journal, keep: Sequence[bytes]) -> None:
         raise JournalFailed(
             f"the vote journal could not go on in {path} ({problem}): check the disk and restart"
         ) from problem
-    journal.head = head
+    journal.head, journal.before_tail = head, None
     journal.size_bytes = HEAD_BYTES + len(carried)
     journal.next_sequence += len(keep)
     journal.files.close(old_descriptor)
