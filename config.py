@@ -169,7 +169,7 @@ def _section(kind: type[Any], values: dict[str, Any], path: Path, prefix: str) -
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise InvalidConfig(
-            f"{path}: unknown key {prefix}{unknown[0]}; known are {', '.join(sorted(fields))}"
+            f"{path}: unknown key {prefix}{unknown[0]}; known are {', '.join(sorted(set(fields) - {'directory'}))}"
         )
     found = {
         name: _value(fields[name], value, path, prefix + name) for name, value in values.items()

@@ -75,7 +75,7 @@ def show_rows(title: str, columns: Sequence[str], rows: Iterable[Mapping[str, An
         table.add_column(_heading(column), overflow="fold", no_wrap=not is_text)
     for row in rows:
         table.add_row(*[Text(shown(row.get(column))) for column in columns])
-    if console.measure(table).minimum <= console.width:
+    if _columns_needed(console, table) <= console.width:
         console.print(table)
         return
     console.print(Text(title), style="italic")
@@ -165,6 +165,11 @@ def _console() -> Console:
     """Return the terminal; where nobody looks (a pipe, a file) no line is too long."""
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
     return Console(highlight=False, width=width)
+
+
+def _columns_needed(console: Console, table: Table) -> int:
+    unbounded = console.options.update(width=PIPE_COLUMNS)
+    return console.measure(table, options=unbounded).minimum
 
 
 def _heading(name: str) -> str:
