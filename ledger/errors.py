@@ -90,6 +90,12 @@ class UnknownSender(InvalidTransaction):
     code = "transaction.unknown_sender"
 
 
+class KeyInactive(InvalidTransaction):
+    """The key in the transaction is not the sender's sign key in force."""
+
+    code = "key.inactive"
+
+
 class Replayed(InvalidTransaction):
     """A decided block holds the transaction already; its receipt says what became of it."""
 

@@ -20,6 +20,7 @@ from ledger.errors import (
     InvalidSidecars,
     InvalidTransaction,
     InvalidWindow,
+    KeyInactive,
     Replayed,
     TooEarly,
     TransactionTooLarge,
@@ -134,8 +135,11 @@ def check_admission(
         raise Expired(f"valid until {body.valid_until_ms}, it is {now_ms}; sign it anew")
     if body.valid_from_ms > now_ms + AHEAD_MS_MAX:
         raise TooEarly(f"valid from {body.valid_from_ms}, it is {now_ms}; check the clock")
-    if get_account(view, body.sender) is None:
+    sender = get_account(view, body.sender)
+    if sender is None:
         raise UnknownSender(f"no account {body.sender.hex()} is registered")
+    if sender.sign_key != transaction.key:  # Nobody fills another's places in the pool.
+        raise KeyInactive("the transaction is not signed by the sender's key in force")
 
 
 def _check_limits(

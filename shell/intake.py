@@ -19,6 +19,7 @@ from ledger.errors import (
     AlreadyPooled,
     InvalidSidecars,
     InvalidTransaction,
+    KeyInactive,
     NotSigned,
     PoolError,
     Replayed,
@@ -43,7 +44,7 @@ log = logging.getLogger("medledger.intake")
 SLICE_ITEMS = 32
 """Transactions decoded before the loop gets a turn: about 2 ms of work."""
 
-INDEFINITE = (PoolError, UnknownSender, TooEarly)
+INDEFINITE = (PoolError, UnknownSender, KeyInactive, TooEarly)
 """What another moment may change: the same bytes may be offered again."""
 
 Item = tuple[bytes, tuple[bytes, ...]]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from crypto.hashing import ChainId, Digest
 from crypto.schema import decode, encode
+from crypto.signatures import Scheme, make_signing_key
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height, View
 from ledger.blocks import (
@@ -25,6 +26,7 @@ from ledger.errors import (
     InvalidSidecars,
     InvalidTransaction,
     InvalidWindow,
+    KeyInactive,
     Replayed,
     TooEarly,
     TransactionTooLarge,
@@ -35,7 +37,7 @@ from ledger.parameters import Parameters, get_parameters
 from ledger.pool import Pool, PoolLimits
 from ledger.proposal import make_block
 from ledger.replay import ReplayWindow
-from ledger.transactions import Transaction
+from ledger.transactions import Transaction, decode_transaction, sign_transaction
 from ledger.validation import (
     AHEAD_MS_MAX,
     ParentFacts,
@@ -400,6 +402,14 @@ def test_what_no_block_could_hold_is_not_admitted(
         admit(one, sizes, now_ms=now_ms)
 
     assert refused.value.code.startswith("transaction.")
+
+
+def test_nobody_is_admitted_in_the_name_of_another() -> None:
+    theirs = transaction(1)
+    forged = sign_transaction(theirs.body, make_signing_key(Scheme.P256))
+
+    with pytest.raises(KeyInactive):
+        admit(decode_transaction(forged, CONSORTIUM.chain_id))
 
 
 def test_a_decided_transaction_is_not_admitted_again() -> None:
