@@ -42,6 +42,7 @@ class Api:
     by_address: Buckets
     by_account: Buckets
     by_address_sessions: Buckets
+    untaken: Buckets
     uploaded: Buckets
     uploads: Slots
     large_bodies: Slots
@@ -68,6 +69,7 @@ def make_api(
         by_address=Buckets(rate=limits.address, clock_s=clock_s),
         by_account=Buckets(rate=limits.account, clock_s=clock_s),
         by_address_sessions=Buckets(rate=limits.sessions, clock_s=clock_s),
+        untaken=Buckets(rate=limits.untaken, clock_s=clock_s),
         uploaded=Buckets(rate=limits.upload_bytes, clock_s=clock_s),
         uploads=Slots(total_max=limits.uploads_max, each_max=limits.uploads_per_account_max),
         large_bodies=Slots(

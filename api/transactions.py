@@ -5,7 +5,7 @@ from aiohttp import web
 from api.context import Api, account_of, address_of, decision_time_ms, maybe_account_of
 from api.entitlement import may_see_log
 from api.errors import ApiError
-from api.limits import occupied
+from api.limits import charge, check_rate, occupied
 from api.parsing import (
     JSON,
     MSGPACK,
@@ -46,7 +46,7 @@ async def submit(api: Api, request: web.Request) -> web.StreamResponse:
         items = [(item.signed, item.sidecars) for item in batch.items]
     else:
         items = _items_in_json(await _read_batch(api, request, bytes_max=JSON_BYTES_MAX))
-    answers = await api.ports.transactions.submit(items)
+    answers = await _hand_in(api, request, items)
     is_open = any(
         isinstance(one, Submitted) and one.status.state in (Status.PENDING, Status.UNKNOWN)
         for one in answers
@@ -101,6 +101,27 @@ async def get_body(api: Api, request: web.Request) -> web.StreamResponse:
         found["payload_hex"] = body.payload.hex()
         found["signed_hex"] = signed.hex()
     return web.json_response(found)
+
+
+async def _hand_in(
+    api: Api, request: web.Request, items: list[Item]
+) -> tuple[Submitted | NotTaken, ...]:
+    """Hand a batch in; who sends much that is good for nothing has to wait.
+
+    Every signature costs a check, valid or not, and anybody may name anybody as the sender.
+    """
+    account = maybe_account_of(request)
+    client = address_of(request) if account is None else account.account_id
+    text = "too many transactions under way or turned away; wait as told"
+    check_rate(api.untaken, client, "limit.rate", text, amount=0.0)
+    charge(api.untaken, client, len(items))
+    answers: tuple[Submitted | NotTaken, ...] = ()
+    try:
+        answers = await api.ports.transactions.submit(items)
+    finally:
+        spoilt = sum(isinstance(one, NotTaken) and one.definite for one in answers)
+        charge(api.untaken, client, spoilt - len(items))
+    return answers
 
 
 async def _read_batch(api: Api, request: web.Request, *, bytes_max: int) -> bytes:

@@ -1,6 +1,7 @@
 """What one client sends or asks must not keep the node from everybody else."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,18 +10,21 @@ import pytest
 from api.context import ApiConfig
 from api.entitlement import may_see_entry
 from api.errors import ApiError
-from api.limits import LimitsConfig
+from api.limits import LimitsConfig, Rate
 from api.parsing import parse_json
+from crypto.hashing import Digest
 from crypto.votes import Height
+from ledger.access_payloads import AccessRevoke
 from ledger.exchange import ScanQuery, SealedHeader
 from ledger.records_state import patient_prefix
-from tests.api.asking import MSGPACK, Server, running
+from tests.api.asking import MSGPACK, Answer, Server, running
 from tests.api.ports_in_memory import MemoryNode
 from tests.api.written_records import write
 from tests.unit.ledger.record_samples import DOCTOR, NURSE, PATIENT
 from tests.unit.ledger.small_consortium import account_of
 
 JSON_BYTES = 12 << 20
+REVOKE = AccessRevoke(pseudonym=account_of(PATIENT), grant=Digest(bytes(32)))
 
 
 @pytest.mark.parametrize("item", [b"{},", b"[],", b"1,", b'{"a":{}},'])
@@ -129,6 +133,30 @@ async def test_one_address_does_not_fill_the_memory_with_large_bodies(node: Memo
 
     assert [one.result() for one in done] == [503]
     assert small.code == "request.malformed"
+
+
+async def test_who_sends_signatures_that_do_not_hold_has_to_wait(node: MemoryNode) -> None:
+    """Anybody may name anybody as the sender, and each signature costs a check."""
+    limits = LimitsConfig(untaken=Rate(per_s=0.01, burst=4))
+    good = [node.signed("access.revoke", REVOKE, DOCTOR) for _ in range(6)]
+    forged = [node.signed("access.revoke", REVOKE, NURSE, sender=account_of(DOCTOR))[:-1] + b"\x01"]
+    async with running(node, ApiConfig(limits=limits)) as server:
+
+        async def send(items: list[bytes], **options: Any) -> Answer:
+            rows = [{"signed": base64.b64encode(one).decode()} for one in items]
+            body = {"transactions": rows}
+            return await server.ask("POST", "/v1/transactions", json=body, **options)
+
+        taken = [(await send([one])).status for one in good]
+        spoilt = [await send(forged * 3) for _ in range(2)]
+        after = await send([good[0]])
+        with_session = await send([good[0]], by=DOCTOR)
+
+    assert set(taken) == {202}
+    assert [one.status for one in spoilt] == [200, 200]
+    assert {row["definite"] for row in spoilt[0].json} == {True}
+    assert after.code == "limit.rate"
+    assert with_session.status == 200
 
 
 async def _dribble(server: Server, path: str) -> None:
