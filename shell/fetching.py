@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from crypto.cid import Cid, encode_cid_text
-from crypto.errors import CryptoError, DecodeError
+from crypto.errors import CryptoError, DecodeError, InvalidLeafIndex
 from crypto.schema import U32, Range, decode, encode
 from crypto.unixfs import LEAF_BYTES, LeafIndex, leaf_bytes
 from ledger.records_state import get_seal
@@ -145,6 +145,8 @@ async def _fetch_from(blobs: Blobs, peer_id: int, cid: Cid) -> None:
     query = encode(LeafRange(cid=cid, first=0, count=1))
     reply = await blobs.network.request(peer_id, Kind.BLOB_INDEX, query, INDEX_TIMEOUT_MS)
     index = decode(LeafIndex, reply)
+    if index.cid != cid:
+        raise InvalidLeafIndex(f"node {peer_id} answers with the index of another blob")
     fetch: Fetch | None = await asyncio.to_thread(run_to_end, begin_fetch(blobs.store, index))
     if fetch is None:
         return
@@ -176,6 +178,8 @@ async def _fetch_run(blobs: Blobs, peer_id: int, fetch: Fetch, first: int, count
                 del gathered[:due]
                 await asyncio.to_thread(put_leaf, blobs.store, fetch, position, leaf)
                 position += 1
+            if position == first + count:
+                return  # Whatever else a peer sends is not gathered.
 
 
 def _runs(missing: set[int]) -> list[tuple[int, int]]:
