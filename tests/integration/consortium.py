@@ -127,6 +127,10 @@ def pid_of(member: Member) -> int:
     return pid
 
 
+def is_up(member: Member) -> bool:
+    return running_pid(member) is not None
+
+
 def log_tail(member: Member, lines: int = 8) -> str:
     return "\n".join(log_of(member).splitlines()[-lines:])
 

@@ -6,8 +6,6 @@ one error that names the file.
 
 import asyncio
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +18,8 @@ from client.connection import open_client
 from client.errors import Refused
 from client.http import Patience
 from client.lookup import FoundVersion, find_version
-from client.records import PutRecord, get_record, put_record
+from client.reading import get_record
+from client.records import PutRecord, put_record
 from client.transfers import fetch_sidecar
 from commands.devnet import Member, passphrase_path
 from commands.output import Exit
@@ -28,6 +27,7 @@ from crypto.cid import encode_cid_text
 from ledger.accounts import Role
 from storage.blob_layout import blob_path
 from storage.layout import check_layout
+from tests.integration.commands import Ended, run
 from tests.integration.conftest import MakeConsortium
 from tests.integration.consortium import (
     HOSPITALS,
@@ -37,9 +37,9 @@ from tests.integration.consortium import (
     block_at,
     check_one_history,
     height_of,
+    is_up,
     kill,
     log_of,
-    pid_of,
     register,
     start_one,
     status_of,
@@ -204,14 +204,6 @@ async def test_a_damaged_block_is_never_served_and_the_ledger_rebuilds_from_peer
     wait_until(lambda: ask(member, "/v1/consensus")["fenced"] is None, "it votes again")
 
 
-def is_up(member: Member) -> bool:
-    try:
-        pid_of(member)
-    except AssertionError:
-        return False
-    return True
-
-
 def served_digest(member: Member, height: int) -> str | None:
     """Return the digest of a block that a node serves, None if it refuses to."""
     if status_of(member, f"/v1/blocks/{height}") != 200:
@@ -267,18 +259,12 @@ def test_a_damaged_wallet_is_refused_by_its_name(make_consortium: MakeConsortium
     assert show_the_agent(home).returncode == Exit.OK
 
 
-def show_the_agent(home: Path) -> subprocess.CompletedProcess[str]:
+def show_the_agent(home: Path) -> Ended:
     who = ("agent-hospital-a", "--as", "admin-hospital-a")
     return run("person", "show", *who, "--home", home)
 
 
-def start_and_see(consortium: Consortium, member: Member) -> subprocess.CompletedProcess[str]:
+def start_and_see(consortium: Consortium, member: Member) -> Ended:
     """Start a node that cannot run, and wait for its end."""
     passphrase = passphrase_path(consortium.directory)
     return run("node", "start", member.directory, "--passphrase-file", passphrase)
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of the product to its end."""
-    command = [sys.executable, "-m", "cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -9,7 +9,8 @@ import pytest
 
 from client.access import grant_access
 from client.errors import Refused
-from client.records import get_record, put_record
+from client.reading import get_record
+from client.records import put_record
 from client.transactions import hand_in, sign_payload
 from commands.devnet import Member
 from crypto.hashing import Digest

@@ -10,7 +10,8 @@ from client.access import LogLine, grant_access, read_log, revoke_access
 from client.connection import Client, act
 from client.errors import Refused
 from client.http import get_bytes
-from client.records import OpenedFile, get_record, put_record
+from client.reading import OpenedFile, get_record
+from client.records import put_record
 from crypto.cid import encode_cid_text
 from crypto.record_ids import AccountId
 from ledger.access_payloads import RecordList
