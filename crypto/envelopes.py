@@ -226,14 +226,19 @@ def make_sidecar(payload: bytes, salt: bytes | None = None) -> Sidecar:
     salt = secrets.token_bytes(SALT_BYTES) if salt is None else salt
     assert len(salt) == SALT_BYTES, "a sidecar's salt has 32 bytes"
     content = salt + payload
-    return Sidecar(digest=digest(Domain.SIDECAR, content), content=content)
+    return Sidecar(digest=sidecar_digest(content), content=content)
+
+
+def sidecar_digest(content: bytes) -> Digest:
+    """Return what the chain holds of a sidecar with this content."""
+    return digest(Domain.SIDECAR, content)
 
 
 def check_sidecar(expected: Digest, content: bytes) -> None:
     """Raise `SidecarMismatch` unless these are the bytes behind a digest on chain."""
     if len(content) < SALT_BYTES:
         raise SidecarMismatch(f"{len(content)} bytes are less than a sidecar's salt")
-    if digest(Domain.SIDECAR, content) != expected:
+    if sidecar_digest(content) != expected:
         raise SidecarMismatch(f"not the sidecar {expected.hex()[:16]}")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from crypto.envelopes import check_sidecar
+from crypto.envelopes import check_sidecar, sidecar_digest
 from crypto.errors import CryptoError, DecodeError
 from crypto.hashing import Digest
 from crypto.schema import Count, Size, decode, encode
@@ -132,10 +132,11 @@ async def find_sidecars(
         except (P2pError, DecodeError) as problem:
             log.info("no sidecars", extra={"peer": peer_id, "reason": str(problem)})
             continue
+        wanted = set(missing)
         for content in answer.contents:
-            for digest in missing:
-                if _is_sidecar(digest, content):
-                    found[digest] = content
+            content_digest = sidecar_digest(content)  # Once: a peer may send a thousand of them.
+            if content_digest in wanted:
+                found[content_digest] = content
     return found
 
 
