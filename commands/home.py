@@ -5,6 +5,7 @@ document (`genesis.json`) and the addresses of the user's nodes (`nodes`, one a 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from ledger.errors import LedgerError
 T = TypeVar("T")
 
 NODES_NAME = "nodes"
+_ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 CLIENT_ERRORS: dict[type[Exception], Exit] = {
     Refused: Exit.REFUSED,
@@ -91,6 +93,10 @@ def make_home(
             urls = tuple(kept.read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError):
             fail(Exit.LOCAL, "home.nodes", f"cannot read {kept}: it lists addresses, one a line")
+    for url in urls:
+        if not _ADDRESS.fullmatch(url):
+            text = f"{url!r} is no address of a node: give http(s)://host or http(s)://host:port"
+            fail(Exit.USAGE, "node.address", text)
     if passphrase_file is None and (directory / "passphrase").is_file():
         passphrase_file = directory / "passphrase"  # A test consortium's: it guards nothing.
     return Home(directory=directory, urls=urls, passphrase_file=passphrase_file, actor=actor)

@@ -62,7 +62,9 @@ def told_by_node(url: str) -> Iterator[None]:
 def fetch_status(url: str) -> dict[str, Any]:
     """Return a node's own account of itself, or end the command."""
     with told_by_node(url):
-        return {**get_json(url, "/v1/node"), "consensus": {**get_json(url, "/v1/consensus")}}
+        found = {**get_json(url, "/v1/node"), "consensus": {**get_json(url, "/v1/consensus")}}
+        int(found["tip"]["height"])  # It is a node of ours that answers.
+    return found
 
 
 def fetch_peers(url: str) -> list[dict[str, Any]]:

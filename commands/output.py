@@ -96,13 +96,14 @@ def fail(
 
     `found` is what the command has learnt nevertheless: one answer holds both.
     """
+    line = " ".join(printable(text).split())
     if as_json is None:
         root = click.get_current_context(silent=True)
         as_json = root is not None and settings().as_json
     if as_json:
-        error = {"error": code, "detail": text, "exit_status": int(status)}
+        error = {"error": code, "detail": line, "exit_status": int(status)}
         click.echo(json.dumps({**plain(found or {}), **error}))
-    click.echo(f"error: {printable(text)} [{code}]", err=True)
+    click.echo(f"error: {line} [{code}]", err=True)
     sys.exit(int(status))
 
 

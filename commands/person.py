@@ -58,7 +58,9 @@ def enrol(
 
     \b
     Example:
-      medledger person enrol anna --org hospital-a --role patient --writer dr-ada
+      medledger person enrol anna --org hospital-a --role patient
+      medledger person enrol anna --org hospital-a --role patient --writer dr-ada \\
+        --as admin-hospital-a
     """
     home = make_home(**options)
     path = out or Path(f"{label}.enrolment")

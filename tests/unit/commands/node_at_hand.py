@@ -13,7 +13,13 @@ from pathlib import Path
 from client.connection import GENESIS_NAME
 from client.wallet import KEYSTORE_NAME
 from commands.home import NODES_NAME
-from crypto.keystore import KDF_CHEAPEST, KeystoreContent, make_account_entry, save_keystore
+from crypto.keystore import (
+    KDF_CHEAPEST,
+    KeystoreContent,
+    load_keystore,
+    make_account_entry,
+    save_keystore,
+)
 from genesis.files import dump_genesis
 from tests.unit.client.small_node import SmallNode, serve
 from tests.unit.commands.command_line import Ended, invoke
@@ -86,3 +92,9 @@ def write_home(home: Path, url: str) -> None:
     (home / GENESIS_NAME).write_bytes(dump_genesis(genesis()))
     (home / NODES_NAME).write_text(url + "\n", encoding="utf-8")
     (home / "passphrase").write_text(PASSPHRASE + "\n", encoding="utf-8")
+
+
+def relock(home: Path) -> None:
+    """Lock the wallet cheaply again: commands have locked it as a real one, which is slow to open."""
+    path = home / KEYSTORE_NAME
+    save_keystore(path, load_keystore(path, PASSPHRASE), PASSPHRASE, kdf=KDF_CHEAPEST)
