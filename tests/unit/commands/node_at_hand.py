@@ -95,6 +95,6 @@ def write_home(home: Path, url: str) -> None:
 
 
 def relock(home: Path) -> None:
-    """Lock the wallet cheaply again: commands have locked it as a real one, which is slow to open."""
+    """Lock the wallet cheaply again: a command has locked it as a real one, slow to open."""
     path = home / KEYSTORE_NAME
     save_keystore(path, load_keystore(path, PASSPHRASE), PASSPHRASE, kdf=KDF_CHEAPEST)

@@ -23,7 +23,7 @@ from commands.output import (
 )
 
 ID = "0123456789abcdef" * 4
-ROW = {
+ROW: dict[str, Any] = {
     "id": bytes.fromhex(ID),
     "what": "Doctor b50ce673 of hospital-a wrote a record, which 2 accounts can open.",
     "url": "http://ledger.of-a-hospital-with-a-long-name.example:8443",
