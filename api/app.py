@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,8 @@ LINE_BYTES_MAX: Final = 8_190
 HEADERS_MAX: Final = 64
 IDLE_S: Final = 30.0
 """How long a connection may take for its next request's head."""
+
+_AT_HOME: Final = re.compile(r"(localhost|127\.[0-9.]{5,11}|\[::1\])(:[0-9]{1,5})?")
 
 STARTED: Final = web.RequestKey("started", web.StreamResponse)
 LINGER_S: Final = 2.0
@@ -203,8 +206,12 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _is_local(request: web.Request) -> bool:
-    """Whether the request comes from the node's own machine."""
+    """Whether the request comes from the node's own machine and means it by name.
+
+    A page of another origin can have its name lead to loopback, and a proxy there asks for others.
+    """
     try:
-        return ipaddress.ip_address(request.remote or "").is_loopback
+        is_loopback = ipaddress.ip_address(request.remote or "").is_loopback
     except ValueError:
         return False
+    return is_loopback and _AT_HOME.fullmatch(request.host) is not None

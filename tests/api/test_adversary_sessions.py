@@ -7,7 +7,7 @@ import pytest
 
 from api.context import ApiConfig
 from config import Endpoint, InvalidConfig, NodeConfig, api_origins, dump_config, load_config
-from tests.api.asking import running
+from tests.api.asking import Server, running
 from tests.api.ports_in_memory import MemoryNode
 from tests.unit.ledger.record_samples import DOCTOR
 
@@ -61,3 +61,15 @@ def test_the_origin_stands_in_the_settings_file(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text(dump_config(named), encoding="utf-8")
 
     assert load_config(tmp_path / "node.toml") == named
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/peers", "/v1/consensus"])
+async def test_what_operators_see_is_not_for_pages_or_proxies_on_the_nodes_machine(
+    server: Server, path: str
+) -> None:
+    """A page whose name was made to lead to loopback, or a proxy there, comes from "at home"."""
+    at_home = await server.get(path)
+    rebound = await server.get(path, headers={"Host": f"evil.example:{server.api.port}"})
+
+    assert at_home.status == 200
+    assert rebound.code == "session.required"
