@@ -50,23 +50,20 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk
 
 
 @contextmanager
-def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
-    """Put what is in a directory on a disk of its own, far too small."""
+def small_disk(consortium: Consortium, directory: Path, size_bytes: int) -> Iterator[None]:
+    """Put what is in a directory on a disk of its own, far too small; stop the nodes at the end."""
     kept = directory.with_name(directory.name + ".kept")
     directory.rename(kept)
     directory.mkdir(mode=0o700)
-    options = f"size={DISK_BYTES},mode=700"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory],
-        capture_output=True,
-        check=False,
-    )
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "tmpfs"]
+    mounted = subprocess.run([*command, str(directory)], capture_output=True, check=False)
     if mounted.returncode != 0:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
     try:
         shutil.copytree(kept, directory, dirs_exist_ok=True)
         yield
     finally:
+        stop_all(consortium)  # While the process ids are still to be read.
         subprocess.run(["umount", "-l", directory], check=True)
 
 
@@ -138,7 +135,7 @@ async def test_a_record_too_large_for_the_disk_is_refused_and_a_small_one_still_
     large.write_bytes(os.urandom(BLOBS_BYTES))
     small.write_bytes(os.urandom(100_000))
 
-    with small_disk(check_layout(member.directory).blobs, BLOBS_BYTES):
+    with small_disk(four, check_layout(member.directory).blobs, BLOBS_BYTES):
         start_all(four)
         await register_anna(four, member.org)
         await asyncio.to_thread(wait_height, [member], four.registered_height)
@@ -146,7 +143,6 @@ async def test_a_record_too_large_for_the_disk_is_refused_and_a_small_one_still_
             with pytest.raises(Refused) as refusal:
                 await put_record(ada, four.account("anna"), large, category="imaging")
             done = await put_record(ada, four.account("anna"), small, category="imaging")
-        stop_all(four)
 
     assert (refusal.value.code, refusal.value.status) == ("storage.full", 507)
     assert not refusal.value.definite
@@ -165,7 +161,7 @@ async def test_a_node_whose_disk_is_full_stops_by_name_and_goes_on_when_there_is
 ) -> None:
     four = make_consortium(4, is_started=False)
     member, others = four.members[3], four.members[:3]
-    with small_disk(member.directory, NODE_BYTES):
+    with small_disk(four, member.directory, NODE_BYTES):
         start_all(four)
         filler = fill(member.directory / "ledger")
         await wait_until_async(lambda: not is_up(member), "the node on the full disk ends")
@@ -177,7 +173,6 @@ async def test_a_node_whose_disk_is_full_stops_by_name_and_goes_on_when_there_is
         start_one(four, member)
         await asyncio.to_thread(wait_height, four.members, stood_at + 4)
         check_one_history(four.members)
-        stop_all(four)
 
     assert status_of(member, "/v1/node") == 0
     assert "No space left" in told or "storage.full" in told or "journal.failed" in told, told[
