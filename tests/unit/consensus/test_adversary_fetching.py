@@ -7,6 +7,7 @@ from consensus.effects import CheckProposal, Effect, Send
 from consensus.events import TimerKind
 from consensus.messages import Blocks, Fetch, FetchProposal, Proposal
 from consensus.state import ReplicaState
+from crypto.validators import ReplicaId
 from tests.unit.consensus.replicas import (
     accept,
     certified,
@@ -60,12 +61,12 @@ def test_a_server_of_unfit_blocks_with_right_certificates_is_not_asked_for_ever(
 def test_who_serves_fit_blocks_is_trusted_again() -> None:
     state, _ = behind_by_two()
     expire(state, TimerKind.FETCH)
-    assert state.peers[0].failures == 1
+    assert state.peers[ReplicaId(0)].failures == 1
 
     hand(state, 0, Blocks(blocks=(certified(SECOND),)))
 
     assert state.tip.digest == SECOND.digest
-    assert state.peers[0].failures == 0
+    assert state.peers[ReplicaId(0)].failures == 0
 
 
 def test_a_server_of_a_decided_block_that_is_refused_is_not_asked_for_ever() -> None:
