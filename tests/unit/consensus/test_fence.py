@@ -230,6 +230,17 @@ def test_where_no_replica_may_be_faulty_all_others_must_prove_what_they_decided(
     assert state.fence.lift_height == 3
 
 
+def test_a_replica_alone_that_lost_its_journal_waits_for_its_operator() -> None:
+    state, effects = start(0, (), n=1)
+
+    effects += expire(state, TimerKind.STATUS)
+    effects += handle(state, BacklogChanged(waiting=True))
+
+    assert state.fence is not None
+    assert state.fence.lift_height is None
+    assert TimerKind.PROPOSE not in state.timers
+
+
 def test_a_vote_of_ours_that_we_do_not_remember_raises_the_fence() -> None:
     """Attack 24: the directory was restored from a copy."""
     state = replica(me=1)
