@@ -40,6 +40,8 @@ from ledger.recipients import Recipient
 
 ENROLMENT_BYTES_MAX: Final = 2 << 20
 NOTE_BYTES_MAX: Final = 32 << 10
+NAMED_ROLES: Final = (Role.HOSPITAL_ADMIN, Role.AUDITOR)
+"""Roles with power over a whole hospital: who registers one has to name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,20 @@ def check_enrolment(enrolment: Enrolment, *, chain_id: ChainId, org: OrgId) -> N
         raise EnrolmentInvalid(
             f"the enrolment was altered: {problem}; let it be made again"
         ) from problem
+
+
+def check_role(enrolment: Enrolment, meant: Role | None) -> None:
+    """Raise `EnrolmentInvalid` for another role than `meant`, or one that has to be named.
+
+    The file comes from the person's own device, which says what it likes.
+    """
+    role = enrolment.register.role
+    if role is meant or (meant is None and role not in NAMED_ROLES):
+        return
+    raise EnrolmentInvalid(
+        f"the enrolment asks for the role {role.value}; if that is meant, say so: "
+        f"--role {role.value}"
+    )
 
 
 async def register_person(client: Client, enrolment: Enrolment, *, org: OrgId) -> Outcome:

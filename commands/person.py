@@ -10,6 +10,7 @@ from client.directories import share_directory
 from client.enrolment import (
     ENROLMENT_BYTES_MAX,
     Enrolment,
+    check_role,
     decode_enrolment,
     encode_enrolment,
     make_enrolment,
@@ -89,8 +90,13 @@ def enrol(
 @person.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--contact", help="Remember the person under this name.")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    help="The role you mean to give; required for admins and auditors.",
+)
 @home_options
-def register(file: Path, contact: str | None, **options: Any) -> None:
+def register(file: Path, contact: str | None, role: str | None, **options: Any) -> None:
     """Register the person of an enrolment FILE, as an admin of the hospital.
 
     \b
@@ -104,6 +110,7 @@ def register(file: Path, contact: str | None, **options: Any) -> None:
 
     async def work(client: Client) -> tuple[Enrolment, Outcome]:
         enrolment = decode_enrolment(content, name=str(file))
+        check_role(enrolment, None if role is None else Role(role))
         admin = await find_person(client, client.actor.account)
         outcome = await register_person(client, enrolment, org=admin.org)
         if contact is not None and name_of(client.wallet, enrolment.account) is None:
