@@ -1,0 +1,147 @@
+"""Passing transactions on: every entry travels once, in few frames, and is repeated."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto.schema import decode
+from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch
+from ledger.identity_payloads import Suspend
+from ledger.pool import Entry, Pool, PoolLimits
+from p2p.errors import RequestRefused
+from p2p.frames import SHARED_BYTES_MAX
+from shell.gossip import (
+    LARGE_BYTES_MAX,
+    Gossip,
+    TakeItems,
+    is_due,
+    make_batches,
+    on_batch,
+    on_large_batch,
+)
+from tests.unit.ledger.small_consortium import Consortium, account_of
+from tests.unit.p2p.loopback import Node, consortium, running
+
+ADMIN = "first admin of north"
+
+
+@pytest.fixture(scope="module")
+def entry() -> Entry:
+    chain = Consortium()
+    payload = Suspend(account_id=account_of(ADMIN), reason="test")
+    pool = Pool(PoolLimits(transactions_max=9, bytes_max=1 << 20, account_transactions_max=9))
+    return pool.add(chain.transaction("identity.suspend", payload, ADMIN), (), 0)
+
+
+def weighing(entry: Entry, number: int, sidecar_bytes: Sequence[int]) -> Entry:
+    """An entry with sidecars of these sizes; its bytes carry its number."""
+    sidecars = tuple(number.to_bytes(4, "big") + bytes(size - 4) for size in sidecar_bytes)
+    size = entry.transaction.size_bytes + sum(sidecar_bytes)
+    return replace(entry, sidecars=sidecars, size_bytes=size)
+
+
+sizes = st.lists(
+    st.lists(st.sampled_from([32, 1_000, 20_000, 60_000, 200_000]), max_size=4), max_size=40
+)
+
+
+@given(sizes)
+def test_every_entry_travels_once_and_only_alone_beyond_a_frame(
+    entry: Entry, sizes: list[list[int]]
+) -> None:
+    entries = [weighing(entry, number, one) for number, one in enumerate(sizes)]
+
+    batches = make_batches(entries)
+
+    items = [decode(SubmitBatch, one).items for one in batches]
+    assert [one.sidecars for some in items for one in some] == [one.sidecars for one in entries]
+    for batch, carried in zip(batches, items, strict=True):
+        assert len(batch) <= SHARED_BYTES_MAX or len(carried) == 1
+
+
+def test_batches_are_as_full_as_may_be(entry: Entry) -> None:
+    counts = [len(decode(SubmitBatch, one).items) for one in make_batches([entry] * 1_300)]
+
+    assert counts[:-1] == [min(SUBMIT_ITEMS_MAX, counts[0])] * (len(counts) - 1)
+    assert sum(counts) == 1_300
+    assert make_batches([]) == []
+
+
+def test_a_transaction_is_sent_again_after_1_2_4_8_seconds() -> None:
+    due = [age_s for age_s in range(100) if is_due(age_s * 1_000 + 999)]
+
+    assert due == [1, 2, 4, 8, 16, 32, 64]
+    assert not is_due(0)
+    assert not is_due(-5_000)
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    async with running(0) as node:
+        yield node
+
+
+async def test_a_malformed_batch_is_counted_against_its_peer(node: Node) -> None:
+    taken: list[object] = []
+    gossip = Gossip(network=node.network, take=collecting(taken))
+
+    on_batch(gossip, 2, b"junk")
+
+    assert (gossip.malformed, taken, gossip.tasks) == ({2: 1}, [], set())
+
+
+async def test_a_batch_of_a_peer_is_taken_whole(entry: Entry) -> None:
+    taken: list[object] = []
+    async with consortium(2) as (one, _):
+        gossip = Gossip(network=one.network, take=collecting(taken))
+        (batch,) = make_batches([entry, weighing(entry, 1, [40])])
+
+        on_batch(gossip, 1, batch)
+        for task in tuple(gossip.tasks):
+            await task
+
+    assert taken == [
+        (entry.transaction.signed, ()),
+        (entry.transaction.signed, (bytes(3) + b"\x01" + bytes(36),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [(10, "malformed"), (LARGE_BYTES_MAX, "malformed"), (LARGE_BYTES_MAX + 1, "too_large")],
+)
+async def test_a_large_batch_is_bounded_and_has_to_be_one(node: Node, size: int, code: str) -> None:
+    gossip = Gossip(network=node.network, take=collecting([]))
+
+    with pytest.raises(RequestRefused) as refusal:
+        await on_large_batch(gossip, 2, b"", in_chunks(bytes(size)))
+
+    assert code in str(refusal.value)
+    assert not gossip.uploading, "the peer may try again"
+
+
+async def test_a_peer_uploads_one_large_batch_at_a_time(node: Node) -> None:
+    gossip = Gossip(network=node.network, take=collecting([]))
+
+    async def hostile() -> AsyncIterator[bytes]:
+        with pytest.raises(RequestRefused, match="busy"):
+            await on_large_batch(gossip, 2, b"", in_chunks(b""))
+        yield b"junk"
+
+    with pytest.raises(RequestRefused, match="malformed"):
+        await on_large_batch(gossip, 2, b"", hostile())
+
+
+def collecting(taken: list[object]) -> TakeItems:
+    async def take(items: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> None:
+        taken.extend(items)
+
+    return take
+
+
+async def in_chunks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), 1 << 18):
+        yield content[start : start + (1 << 18)]
