@@ -1,6 +1,5 @@
 """`medledger access`: ask, answer, grant, revoke, explain, and who has looked."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -22,9 +21,8 @@ from client.access import (
     revoke_access,
 )
 from client.connection import Client
-from client.directories import category_scope, share_directory
+from client.directories import share_directory
 from client.transactions import Outcome
-from client.wallet import name_of
 from commands.home import (
     account_named,
     digest_named,
@@ -33,31 +31,25 @@ from commands.home import (
     record_named,
     run_client,
 )
-from commands.output import Exit, fail, say, show, show_rows
+from commands.output import say, show, show_rows
+from commands.rights import (
+    GRANTEE_HELP,
+    LEVELS,
+    READ,
+    SCOPE_HELP,
+    grant_row,
+    parse_grantee,
+    parse_scope,
+    terms_row,
+)
 from commands.times import parse_time_ms, time_text
 from crypto.hashing import Digest
-from crypto.record_ids import AccountId
 from ledger.access_payloads import (
     AccessLevel,
-    AllRecords,
-    Grantee,
     Person,
-    RecordList,
-    RoleAt,
-    Scope,
-    Terms,
-    WholeOrganisation,
 )
-from ledger.access_state import Grant
-from ledger.accounts import OrgId, Role, check_slug
 from ledger.decision import Action
 from ledger.purposes import TREAT
-from ledger.words import END_OF_TIME_MS
-
-READ, READ_WRITE = "read", "read-write"
-LEVELS = {READ: AccessLevel.READ, READ_WRITE: AccessLevel.READ_WRITE}
-SCOPE_HELP = "all, category:NAME[,NAME...] or record:ID[,ID...]"
-GRANTEE_HELP = "A person (label, contact, account), org:SLUG, or role:ROLE@SLUG."
 
 
 @click.group()
@@ -86,8 +78,8 @@ def grant(grantee: str, scope: str, level: str, purposes: tuple[str, ...], **opt
         now = await chain_time_ms(client)
         granted = await grant_access(
             client,
-            grantee=_grantee(client, grantee),
-            scope=await _scope(client, client.actor.account, scope),
+            grantee=parse_grantee(client, grantee),
+            scope=await parse_scope(client, client.actor.account, scope),
             level=LEVELS[level],
             purposes=purposes,
             from_ms=parse_time_ms(start, now_ms=now, option="--from"),
@@ -124,7 +116,7 @@ def request(
         return await request_access(
             client,
             pseudonym,
-            scope=await _scope(client, pseudonym, scope),
+            scope=await parse_scope(client, pseudonym, scope),
             level=LEVELS[level],
             purposes=purposes,
             until_ms=parse_time_ms(until, now_ms=now, option="--until"),
@@ -162,7 +154,7 @@ def approve(request_id: str, scope: str | None, until: str | None, **options: An
             grantee=asked.grantee,
             scope=asked.scope
             if scope is None
-            else await _scope(client, client.actor.account, scope),
+            else await parse_scope(client, client.actor.account, scope),
             level=asked.level,
             purposes=asked.purposes,
             from_ms=asked.from_ms,
@@ -237,9 +229,9 @@ def list_rights(patient: str | None, **options: Any) -> None:
 
     async def work(client: Client) -> list[dict[str, Any]]:
         pseudonym = client.actor.account if patient is None else account_named(client, patient)
-        rows = [_grant_row(client, one) for one in await list_grants(client, pseudonym)]
+        rows = [grant_row(client, one) for one in await list_grants(client, pseudonym)]
         for one in await list_requests(client, pseudonym):
-            row = _terms_row(client, one.wanted)
+            row = terms_row(client, one.wanted)
             rows.append({"kind": "request", "id": one.request_id, **row})
         return rows
 
@@ -314,41 +306,9 @@ def log(patient: str | None, **options: Any) -> None:
     show_rows("Log", ("time", "block", "what"), run_client(make_home(**options), work))
 
 
-def _grantee(client: Client, text: str) -> Grantee:
-    kind, _, rest = text.partition(":")
-    if kind == "org":
-        return WholeOrganisation(org=_organisation(text, rest))
-    if kind == "role":
-        role, _, org = rest.partition("@")
-        if role not in {one.value for one in Role}:
-            fail(Exit.USAGE, "role.unknown", f"{role!r} is no role; see `person enrol --help`")
-        return RoleAt(org=_organisation(text, org), role=Role(role))
-    return Person(account=AccountId(account_named(client, text)))
-
-
-def _organisation(grantee: str, slug: str) -> OrgId:
-    try:
-        check_slug(slug)
-    except ValueError as problem:
-        fail(Exit.USAGE, "grantee.form", f"{grantee!r} names nobody: {problem}")
-    return OrgId(slug)
-
-
-async def _scope(client: Client, pseudonym: AccountId, text: str) -> Scope:
-    kind, _, rest = text.partition(":")
-    if text == "all":
-        return AllRecords()
-    names = [one for one in rest.split(",") if one]
-    if kind == "category" and names:
-        return await category_scope(client, pseudonym, names)
-    if kind != "record" or not names:
-        fail(Exit.USAGE, "scope.form", f"{text!r} is no scope: write {SCOPE_HELP}")
-    return RecordList(records=tuple(sorted(record_named(one) for one in names)))
-
-
 async def _share_with_writer(client: Client, grantee: str) -> None:
     """A person who may write needs the patient's category names: the sealed directory."""
-    named = _grantee(client, grantee)
+    named = parse_grantee(client, grantee)
     if isinstance(named, Person):
         await share_directory(client, client.actor.account, [named.account])
 
@@ -364,42 +324,3 @@ def _show_granted(done: Granted) -> None:
         f"grant {done.grant_id.hex()} in block {done.outcome.height};"
         f" keys of {done.keys.envelopes} existing records handed on",
     )
-
-
-def _grant_row(client: Client, found: Grant) -> dict[str, Any]:
-    return {"kind": "grant", "id": found.grant_id, **_terms_row(client, found.terms)}
-
-
-def _terms_row(client: Client, terms: Terms) -> dict[str, Any]:
-    return {
-        "who": _grantee_text(client, terms.grantee),
-        "scope": _scope_text(terms.scope),
-        "level": READ if terms.level is AccessLevel.READ else READ_WRITE,
-        "purposes": _joined(terms.purposes),
-        "from": time_text(terms.from_ms),
-        "until": "open" if terms.until_ms >= END_OF_TIME_MS else time_text(terms.until_ms),
-    }
-
-
-def _grantee_text(client: Client, grantee: Grantee) -> str:
-    match grantee:
-        case Person():
-            return name_of(client.wallet, grantee.account) or grantee.account.hex()
-        case WholeOrganisation():
-            return f"org:{grantee.org}"
-        case RoleAt():
-            return f"role:{grantee.role.value}@{grantee.org}"
-
-
-def _scope_text(scope: Scope) -> str:
-    match scope:
-        case AllRecords():
-            return "all"
-        case RecordList():
-            return "record:" + _joined([one.hex() for one in scope.records])
-        case _:
-            return f"{len(scope.categories)} categories"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return ",".join(parts)

@@ -10,7 +10,7 @@ from crypto.errors import CryptoError, DecodeError
 from crypto.hashing import Digest
 from crypto.schema import Count, Size, decode, encode
 from ledger.errors import InvalidTransaction
-from ledger.exchange import SUBMIT_BYTES_MAX, SubmitBatch, SubmitItem
+from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
 from ledger.pool import Pool
 from ledger.transactions import Transaction, decode_transaction, signature_job
 from p2p.errors import P2pError, RequestRefused
@@ -83,20 +83,26 @@ async def find_bodies(
     """
     found = {one: body for one in hashes if (body := _local(bodies, one)) is not None}
     for peer_id in _in_turn(holders, bodies.network.connected()):
-        missing = [one for one in hashes if one not in found]
-        if not missing:
-            break
-        for start in range(0, len(missing), HASHES_MAX):
-            part = missing[start : start + HASHES_MAX]
-            answered = await _ask_transactions(bodies, peer_id, part)
-            for body in answered:
-                found[body.transaction.signed_hash] = body
-            if not answered:
-                break  # It has none of these, or does not answer: ask the next one.
+        await _ask_while_it_helps(bodies, peer_id, hashes, found)
     missing = [one for one in hashes if one not in found]
     if missing:
         raise BodiesMissing(f"{len(missing)} transactions, first {missing[0].hex()[:16]}")
     return tuple(found[one] for one in hashes)
+
+
+async def _ask_while_it_helps(
+    bodies: Bodies, peer_id: int, hashes: Sequence[Digest], found: dict[Digest, Body]
+) -> None:
+    """Ask one peer for what is missing, in parts, until it brings nothing new.
+
+    An answer may be cut by number or by bytes, so a peer is asked again as long as it helps.
+    """
+    while missing := [one for one in hashes if one not in found]:
+        answered = await _ask_transactions(bodies, peer_id, missing[:SUBMIT_ITEMS_MAX])
+        for body in answered:
+            found[body.transaction.signed_hash] = body
+        if not answered:
+            return
 
 
 async def answer_transactions(bodies: Bodies, _peer_id: int, body: bytes) -> bytes:
@@ -109,7 +115,7 @@ async def answer_transactions(bodies: Bodies, _peer_id: int, body: bytes) -> byt
         if local is None:
             continue
         size += local.transaction.size_bytes + sum(len(part) + 16 for part in local.sidecars) + 64
-        if size > REPLY_BYTES_MAX - 1024 or len(items) == 512:
+        if size > REPLY_BYTES_MAX - 1024 or len(items) == SUBMIT_ITEMS_MAX:
             break
         items.append(SubmitItem(signed=local.transaction.signed, sidecars=local.sidecars))
     return encode(SubmitBatch(items=tuple(items))) if items else b""

@@ -121,7 +121,12 @@ class Replica:
 def start(replica: Replica) -> None:
     """Perform what restoring asked for, and begin to watch the loop's own lag."""
     effects, replica.first_effects = replica.first_effects, ()
-    _perform_all(replica, effects)  # Nothing is under way yet: what fails here ends the start.
+    replica.is_draining = True  # Events that these effects cause wait until all are performed.
+    try:
+        _perform_all(replica, effects)  # Nothing is under way yet: a failure ends the start.
+    finally:
+        replica.is_draining = False
+    _drain(replica)
     _spawn(replica, _watch_lag(replica))
 
 
@@ -144,8 +149,12 @@ def deliver(replica: Replica, event: Event) -> None:
     if replica.is_stopped:
         return
     replica.events.append(event)
-    if replica.is_draining:
-        return
+    if not replica.is_draining:
+        _drain(replica)
+
+
+def _drain(replica: Replica) -> None:
+    """Handle what waits, one event after the other, each with all its effects."""
     replica.is_draining = True
     try:
         while replica.events and not replica.is_stopped:

@@ -123,10 +123,13 @@ class Verifier:
         task.add_done_callback(self._restarts.discard)
 
     async def _replace(self, orphans: Sequence[Batch]) -> None:
-        await self._start_worker()
         for batch in orphans:
             if not batch.answer.done():
                 batch.answer.set_result(await self._check_inline(batch.jobs))
+        try:
+            await self._start_worker()
+        except OSError as problem:  # No memory or no process left: the others, or the loop, serve.
+            log.warning("no new signature worker", extra={"reason": str(problem)})
 
     async def _start_worker(self) -> None:
         ours, theirs = socket.socketpair()

@@ -23,7 +23,7 @@ LONG_FUNCTIONS: dict[str, int] = {}
 # "path::function" -> why everything is caught there: the outermost loops, which log and stop.
 BROAD_EXCEPTS: dict[str, str] = {
     "api/app.py::_guard": "above one request's handler is only the server, which tells too much",
-    "shell/replica.py::deliver": "whatever failed, a core ahead of its disk must not vote on",
+    "shell/replica.py::_drain": "whatever failed, a core ahead of its disk must not vote on",
     "p2p/faults.py::reporting": "above the node's own callbacks is only the event loop",
 }
 
