@@ -13,12 +13,14 @@ from typing import ClassVar, Final
 from consensus.blocks import CertifiedBlock
 from crypto.errors import DecodeError, InvalidCertificate
 from crypto.schema import U64, decode, encode
-from crypto.votes import check_commit_certificate
+from crypto.votes import Height, check_commit_certificate
 from ledger.blocks import BlockBodies
+from ledger.errors import InvalidBlock
 from p2p.errors import P2pError, RequestRefused
 from p2p.network import Network
 from shell.chain import Chain
 from shell.kinds import Kind
+from shell.proposals import decode_header
 from storage.blocks import StoredBlock
 from storage.check import check_start, findings
 from storage.errors import BlockCorrupt, BlockNotOurs, StorageError
@@ -93,8 +95,8 @@ async def mend_block(chain: Chain, network: Network, height: int) -> bool:
         try:
             copy = await _ask(network, peer_id, height)
             _check_certificate(chain, copy)
-            replace_block(chain.stored, copy.block.height, _stored(copy))
-        except (P2pError, DecodeError, InvalidCertificate, BlockNotOurs) as problem:
+            replace_block(chain.stored, Height(height), _stored(copy))
+        except (P2pError, DecodeError, InvalidBlock, InvalidCertificate, BlockNotOurs) as problem:
             details = {"height": height, "peer": peer_id, "reason": str(problem)}
             log.warning("no usable copy", extra=details)
         except StorageError as problem:
@@ -137,11 +139,13 @@ def _check_certificate(chain: Chain, copy: CertifiedBlock) -> None:
     The replica set of that epoch is among those known here; an epoch that is not leaves the next
     header as the only witness, which `replace_block` asks anyway.
     """
-    validators = chain.validator_sets().get(copy.certificate.epoch)
+    header, certificate = decode_header(copy.block), copy.certificate
+    told = (certificate.epoch, certificate.height, certificate.digest)
+    if told != (header.epoch, header.height, copy.block.digest):
+        raise InvalidCertificate(f"the certificate is not that of block {header.height}")
+    validators = chain.validator_sets().get(header.epoch)
     if validators is not None:
-        check_commit_certificate(
-            copy.certificate, validators, chain.chain_id, epoch=copy.certificate.epoch
-        )
+        check_commit_certificate(certificate, validators, chain.chain_id, epoch=header.epoch)
 
 
 def _stored(copy: CertifiedBlock) -> StoredBlock:
