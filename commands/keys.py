@@ -1,10 +1,11 @@
 """`medledger keys`: make, list and rotate the keys in a wallet."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from client.people import rotate_keys
+from client.people import finish_rotation, rotate_keys
 from client.wallet import find_keys, labels, make_keys
 from commands.clock import now_ms
 from commands.home import CLIENT_ERRORS, home_options, load_wallet, make_home, run_client
@@ -75,3 +76,22 @@ def rotate(*, sign: bool, seal: bool, **options: Any) -> None:
         make_home(**options), lambda client: rotate_keys(client, sign=sign, seal=seal)
     )
     show({"tx_id": outcome.tx_id, "height": outcome.height}, "keys rotated")
+
+
+@keys.command()
+@home_options
+def finish(**options: Any) -> None:
+    """Mend a wallet whose rotation was cut off: take the new keys if the ledger has them.
+
+    \b
+    Example:
+      medledger keys finish --as dr-ada
+    """
+    home = make_home(**options)
+    label = home.actor
+    if label is None:
+        fail(Exit.USAGE, "client.no_actor", "say whose keys: --as LABEL")
+    nobody_yet = replace(home, actor=None)  # Which keys open a session is what has to be found out.
+    finished = run_client(nobody_yet, lambda client: finish_rotation(client, label))
+    text = "the new keys are in force" if finished else "no new keys are in force on the ledger"
+    show({"label": label, "finished": finished}, f"{label}: {text}")
