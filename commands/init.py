@@ -24,13 +24,14 @@ from commands.founding import (
 from commands.output import Exit, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
 from config import Endpoint, InvalidConfig
-from crypto.errors import CryptoError
+from crypto.errors import CryptoError, EncodeError
 from crypto.keystore import KDF_DEFAULT, KeystoreContent, save_keystore
 from crypto.signatures import public_key
 from genesis.ceremony import assemble
 from genesis.document import FoundingStatement, GenesisDocument, Invitation, NodeClaim, chain_id_of
 from genesis.errors import GenesisConflict, GenesisError
 from genesis.files import dump_genesis, dump_wire, load_genesis, load_wire
+from ledger.accounts import check_slug
 from ledger.parameters import Parameters
 from shell.keys import KEYSTORE_NAME as NODE_KEYSTORE_NAME
 from shell.keys import load_node_keys, save_node_keys
@@ -39,6 +40,7 @@ from storage.layout import make_layout
 
 INIT_ERRORS: dict[type[Exception], Exit] = {
     GenesisError: Exit.LOCAL,
+    EncodeError: Exit.USAGE,
     CryptoError: Exit.LOCAL,
     StorageError: Exit.LOCAL,
     InvalidConfig: Exit.USAGE,
@@ -102,6 +104,7 @@ def statement(
     """
     with failures(INIT_ERRORS):
         invitation = load_wire(Invitation, invitation_file)
+        check_slug(org)
         founder = make_founder(org, name, index, _endpoint(p2p))
         stated = dump_wire(make_statement(founder, invitation))  # First: what is wrong with it
         passphrase = read_passphrase(passphrase_file, what=f"the keys in {directory}", is_new=True)
