@@ -5,6 +5,7 @@ one byte per job (1 valid, 0 not) outwards. The worker holds no secret and keeps
 cache of loaded keys; it ends when its input closes.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,11 +16,14 @@ FRAME_BYTES_MAX = 8 << 20
 
 
 def main() -> None:
-    """Serve batches until the parent closes the pipe."""
+    """Serve batches until the parent closes the pipe, or is killed, which breaks it."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # They are the parent's to handle; it closes the pipe.
+        signal.signal(number, signal.SIG_IGN)  # The parent's to handle: it closes the pipe.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _serve()
+
+
+def _serve() -> None:
     while True:
         head = _read_exactly(4)
         if head is None:
