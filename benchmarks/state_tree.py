@@ -16,7 +16,6 @@ import random
 import statistics
 import tempfile
 import time
-import timeit
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -65,7 +64,8 @@ class ProofMeasurement:
 class Measurement:
     """What one run took; times in microseconds per key or proof, as (min, median, max).
 
-    `hash_us` is one SHA-256 of an inner node's 88 bytes in the same run: what to compare with.
+    `hash_us` is one SHA-256 of an inner node's 88 bytes, the median of samples taken between the
+    rounds: other times are to be read beside it, since it suffers as they do from a busy machine.
     """
 
     keys: int
@@ -139,13 +139,14 @@ def _measure(
         numbers = range(first, min(first + LOAD_BATCH, setting.keys))
         load_seconds += sum(tree.change(_changes(numbers, setting, source)))
     tree.nodes.hits = tree.nodes.misses = 0
-    times, nodes, written = [], 0, 0
+    times, hashes, nodes, written = [], [], 0, 0
     count = setting.keys
     for _ in range(setting.rounds):
         new = setting.batch // 10
         changed = [*source.sample(range(count), setting.batch - new), *range(count, count + new)]
         count += new
         times.append(tree.change(_changes(changed, setting, source)))
+        hashes.append(_hash_us())
         nodes += len(tree.new_nodes)
         written += sum(len(key) + len(encoded) for key, encoded in tree.new_nodes)
     asked = tree.nodes.hits + tree.nodes.misses
@@ -153,7 +154,7 @@ def _measure(
     total = setting.rounds * setting.batch
     return Measurement(
         keys=setting.keys,
-        hash_us=_hash_us(),
+        hash_us=statistics.median(hashes),
         load_us=1e6 * load_seconds / setting.keys,
         update_us=_spread([seconds for seconds, _ in times], setting.batch),
         write_us=_spread([seconds for _, seconds in times], setting.batch),
@@ -170,9 +171,10 @@ def _measure(
 
 def _hash_us() -> float:
     preimage = bytes(88)
-    return (
-        1e6 * min(timeit.repeat(lambda: sha256(preimage).digest(), number=1_000, repeat=50)) / 1e3
-    )
+    start = time.thread_time()
+    for _ in range(500):
+        sha256(preimage).digest()
+    return 1e6 * (time.thread_time() - start) / 500
 
 
 def _memory_bytes() -> int:
