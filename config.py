@@ -168,9 +168,8 @@ def _section(kind: type[Any], values: dict[str, Any], path: Path, prefix: str) -
     fields = {one.name: hints[one.name] for one in dataclasses.fields(kind)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise InvalidConfig(
-            f"{path}: unknown key {prefix}{unknown[0]}; known are {', '.join(sorted(set(fields) - {'directory'}))}"
-        )
+        known = ", ".join(sorted(set(fields) - {"directory"}))
+        raise InvalidConfig(f"{path}: unknown key {prefix}{unknown[0]}; known are {known}")
     found = {
         name: _value(fields[name], value, path, prefix + name) for name, value in values.items()
     }
