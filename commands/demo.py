@@ -5,8 +5,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -55,13 +55,17 @@ PATIENT, AUTHOR, READER = "anna", "dr-ada", "dr-bob"
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """What the demonstration has so far: the consortium, the wallet, and its clock."""
+    """What the demonstration has so far: the consortium, the wallet, and its clock.
+
+    `height` is that of the newest block that anybody's step has led to.
+    """
 
     directory: Path
     members: list[Member]
     wallet: Wallet
     started: float = field(default_factory=time.monotonic)
     steps: int = 0
+    height: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def url(self, org: str) -> str:
@@ -262,10 +266,16 @@ async def agree(story: Story) -> None:
     say(f"   block {height} is {digests.pop()[:16]} on all four")
 
 
-def acting(story: Story, label: str, org: str) -> AbstractAsyncContextManager[Client]:
-    """Connect to a hospital's node as somebody."""
+@asynccontextmanager
+async def acting(story: Story, label: str, org: str) -> AsyncIterator[Client]:
+    """Connect to a hospital's node as somebody who has seen what was done so far."""
     genesis = story.directory / "home" / GENESIS_NAME
-    return open_client(story.url(org), genesis, story.wallet, actor=label)
+    async with open_client(story.url(org), genesis, story.wallet, actor=label) as client:
+        client.height = max(client.height, story.height)
+        try:
+            yield client
+        finally:
+            story.height = max(story.height, client.height)
 
 
 def addresses(story: Story) -> None:
