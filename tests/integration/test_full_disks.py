@@ -140,6 +140,7 @@ async def test_a_record_too_large_for_the_disk_is_refused_and_a_small_one_still_
         await register_anna(four, member.org)
         await asyncio.to_thread(wait_height, [member], four.registered_height)
         async with as_ada(four, member) as ada:
+            ada.height = four.registered_height
             with pytest.raises(Refused) as refusal:
                 await put_record(ada, four.account("anna"), large, category="imaging")
             done = await put_record(ada, four.account("anna"), small, category="imaging")
