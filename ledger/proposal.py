@@ -73,4 +73,5 @@ def _is_alive(entry: Entry, state: StateView, replay: ReplayWindow) -> bool:
     transaction = entry.transaction
     if replay.contains(transaction.tx_id, transaction.body.valid_until_ms):
         return False
-    return get_account(state, transaction.body.sender) is not None
+    sender = get_account(state, transaction.body.sender)
+    return sender is not None and sender.sign_key == transaction.key

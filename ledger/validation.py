@@ -203,8 +203,11 @@ def _check_admissions(
         if replay.contains(transaction.tx_id, body.valid_until_ms):
             raise _invalid(transaction, "transaction.replayed", "it was decided before")
         count = by_sender.get(body.sender, 0)
-        if count == 0 and get_account(view, body.sender) is None:
+        sender = get_account(view, body.sender)
+        if sender is None:
             raise _invalid(transaction, "transaction.unknown_sender", "its sender is unknown")
+        if sender.sign_key != transaction.key:  # Or a primary could burn the id of its body.
+            raise _invalid(transaction, "key.foreign", "its key is not the sender's in force")
         if count == parameters.account_transactions_per_block_max:
             raise _invalid(transaction, "block.account_limit", "its sender has too many")
         by_sender[body.sender] = count + 1

@@ -306,10 +306,29 @@ def test_an_unknown_sender_makes_a_block_invalid() -> None:
     assert refusal(header_for([one]), [one]) == "transaction.unknown_sender"
 
 
-def test_a_key_that_is_not_in_force_makes_no_block_invalid() -> None:
+def test_a_body_signed_by_a_foreign_key_makes_a_block_invalid() -> None:
+    """Else a primary signs a client's body with a key of its own, and the body's id is used up."""
     one = transaction(1, "stranger", sender=account_of(ADMIN))
 
-    check(header_for([one]), [one])
+    assert refusal(header_for([one]), [one]) == "key.foreign"
+
+
+def test_an_entry_whose_key_has_ended_leaves_the_pool_instead_of_entering_a_block() -> None:
+    pool = filled_pool([transaction(1, "stranger", sender=account_of(ADMIN))])
+
+    _, entries = make_block(
+        pool,
+        parent=parent(),
+        state=CONSORTIUM.state,
+        replay=window(),
+        parameters=Parameters(),
+        proposer=ReplicaId(3),
+        view=View(0),
+        now_ms=NOW_MS,
+    )
+
+    assert entries == ()
+    assert len(pool) == 0
 
 
 def test_limits_of_number_make_a_block_invalid() -> None:
