@@ -7,8 +7,8 @@ takes a few milliseconds, and a helper thread would wait longer than that for th
 
 import asyncio
 import logging
-from collections.abc import Generator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from consensus.effects import Decide
 from crypto.schema import decode, encode
@@ -18,12 +18,11 @@ from ledger.transition import BlockResult, apply_block_in_slices
 from shell.chain import Chain, publish
 from shell.proposals import Proposals
 from shell.sidecars import settle_sidecars
+from shell.slices import run_breathing
 from storage.chain import DecidedBlock, has_block, publish_commit, stage_block, write_commit
 from storage.sidecars import SidecarStore
 
 log = logging.getLogger("medledger.execution")
-
-T = TypeVar("T")
 
 SLICE_TRANSACTIONS: Final = 64
 
@@ -49,7 +48,7 @@ async def execute(
     header = decode(Header, block.header)
     _check_roots(chain, header)
     transactions = await _transactions_of(chain, proposals, decision)
-    result = await _breathing(
+    result = await run_breathing(
         apply_block_in_slices(
             chain.view(),
             chain_id=chain.chain_id,
@@ -63,7 +62,7 @@ async def execute(
         certificate=encode(decision.certificate),
         transactions=tuple(transactions),
     )
-    commit = await _breathing(stage_block(chain.stored, stored, result))
+    commit = await run_breathing(stage_block(chain.stored, stored, result))
     write_commit(chain.stored, commit)
     publish_commit(chain.stored, commit)
     chain.pool.remove([one.tx_id for one in transactions])
@@ -71,17 +70,6 @@ async def execute(
     publish(chain, transactions)
     _log_block(header, result)
     return result
-
-
-async def _breathing(steps: Generator[None, None, T]) -> T:
-    """Run sliced work to its end, giving the loop a turn at every pause."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        await asyncio.sleep(0)
 
 
 def _check_roots(chain: Chain, header: Header) -> None:

@@ -4,7 +4,6 @@ A sidecar may be stored and served exactly as long as a state entry names it; wh
 expired transaction brought is dropped.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ledger.transactions import Transaction
 from shell.bodies import Bodies, Body, FoundSidecars, decode_wanted, find_sidecars
 from shell.chain import Chain
 from shell.proposals import Checked
+from shell.slices import run_breathing
 from storage.blocks import sidecar_places
 from storage.errors import SidecarCorrupt, SidecarMissing
 from storage.sidecars import (
@@ -134,10 +134,4 @@ async def sweep_sidecars_once(sidecars: Sidecars, *, before_ms: int) -> int:
         lambda digest: digest in pending or is_live(sidecars.chain, digest),
         before_ms=before_ms,
     )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            count: int = done.value
-            return count
-        await asyncio.sleep(0)
+    return await run_breathing(steps)
