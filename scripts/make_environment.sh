@@ -33,6 +33,7 @@ pip() {
     fi
 }
 
-pip install --quiet --require-hashes --requirement constraints.txt
+# Without --no-deps pip asks the registry what fits `coverage[toml]` and finds a release newer than ours.
+pip install --quiet --require-hashes --no-deps --requirement constraints.txt
 # The build tool is among the constraints: nothing unpinned is fetched for the build.
 pip install --quiet --no-deps --no-build-isolation --editable .
