@@ -57,6 +57,12 @@ class InvalidCertificate(CryptoError):
     code = "certificate.invalid"
 
 
+class InvalidEvidence(CryptoError):
+    """Two votes that do not prove that a member of their epoch signed both."""
+
+    code = "evidence.invalid"
+
+
 class InvalidProof(CryptoError):
     """A Merkle or state proof that does not lead to the root it is checked against."""
 

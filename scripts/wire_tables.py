@@ -26,7 +26,7 @@ SECTIONS: Final = {
     "Keys": ["crypto.signatures"],
     "Transactions": ["ledger.transactions"],
     "Blocks and receipts": ["ledger.blocks", "ledger.receipts"],
-    "Votes and certificates": ["crypto.validators", "crypto.votes"],
+    "Votes and certificates": ["crypto.validators", "crypto.votes", "crypto.evidence"],
     "State: governance and parameters": ["ledger.parameters", "ledger.contracts.governance"],
     "State: organisations, accounts, keys": ["ledger.accounts"],
     "Identity": ["ledger.identity_payloads", "ledger.key_proofs"],

@@ -35,6 +35,7 @@ from consensus.records import (
     encode_record,
 )
 from consensus.votes import vote_record
+from crypto.evidence import SignedVote, evidence_digest, make_evidence
 from crypto.hashing import ChainId, Digest
 from crypto.schema import encode
 from crypto.signatures import Scheme, SigningKey, public_key, sign_preimage
@@ -189,6 +190,22 @@ STATUS = Status(
     heard=((ReplicaId(1), b"another boot id."),),
     clock_ms=1_790_000_000_000,
 )
+PREPARE_OF_ANOTHER = Digest(b"\x22" * 32)
+EVIDENCE = make_evidence(
+    *(
+        SignedVote(
+            epoch=EPOCH,
+            height=HEIGHT,
+            view=View(0),
+            vote=VoteType.PREPARE,
+            digest=about,
+            signer=ReplicaId(1),
+            signature=sign(1, VoteType.PREPARE, about, view=0),
+        )
+        for about in (BLOCK.digest, PREPARE_OF_ANOTHER)
+    )
+)
+assert EVIDENCE is not None
 MESSAGES: dict[str, Message] = {
     "pre_prepare": PRE_PREPARE,
     "prepare": PREPARE,
@@ -237,6 +254,10 @@ def make_vectors() -> dict[str, object]:
         "prepared_certificate": {
             "encoded": encode(PREPARED).hex(),
             "digest": prepared_digest(PREPARED).hex(),
+        },
+        "evidence": {
+            "encoded": encode(EVIDENCE).hex(),
+            "digest": evidence_digest(EVIDENCE, CHAIN).hex(),
         },
         "messages": {name: encode_message(one).hex() for name, one in MESSAGES.items()},
         "records": {name: encode_record(one).hex() for name, one in RECORDS.items()},

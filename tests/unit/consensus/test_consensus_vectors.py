@@ -7,6 +7,8 @@ import pytest
 from consensus.messages import MESSAGE_KINDS, decode_message, encode_message
 from consensus.records import decode_record, encode_record
 from consensus.verification import message_signature_jobs
+from crypto.evidence import Evidence, check_evidence
+from crypto.schema import decode
 from crypto.signatures import is_valid_many
 from crypto.votes import check_commit_certificate, check_prepared_certificate
 from tests.vectors import make_consensus_vectors as vectors
@@ -52,3 +54,10 @@ def test_the_golden_certificates_prove_what_they_say() -> None:
 
     check_commit_certificate(vectors.COMMITTED, members, chain, epoch=epoch)
     check_prepared_certificate(vectors.PREPARED, members, chain, epoch=epoch)
+
+
+def test_the_golden_evidence_proves_an_equivocation() -> None:
+    evidence = decode(Evidence, bytes.fromhex(GOLDEN["evidence"]["encoded"]))
+
+    check_evidence(evidence, vectors.VALIDATORS, vectors.CHAIN)
+    assert evidence == vectors.EVIDENCE
