@@ -17,7 +17,7 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate integration slow unordered coverage demo bench lock clean
+.PHONY: help setup check format test replay simulate planted integration slow unordered coverage demo bench lock clean
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ replay: setup ## Run one seed of the simulation again: make replay SEED=4821
 
 simulate: setup ## Seeded replicas on virtual time: make simulate SEEDS=200 FIRST_SEED=0
 	$(BIN)/pytest -q tests/simulation --first-seed $(FIRST_SEED) --seeds $(SEEDS) $(ARGS)
+
+planted: setup ## Switch on every planted bug in turn and show that it is found
+	$(BIN)/python -m tests.planted $(ARGS)
 
 integration: setup ## Real processes, TLS and disks, the slow ones too
 	$(BIN)/pytest -q tests/integration $(ARGS)
