@@ -13,19 +13,24 @@ run out when the script says so, and heartbeats are lost unless `heartbeats on`.
     settle                        deliver what is in flight, and what follows from it, to the end
     settle except 3               the same, but nothing from or to 3: that stays in flight
     twin 0->3 pre_prepare         what is in flight becomes another block, signed by 0 again
-    keep 1->2 new_view as old     remember a message; `replay old` sends it again
+    forge 1->* new_view free      what is in flight becomes a lie of 1: see `forgery.py`
+    flood 3->0 500                so many messages of far heights and views arrive; counted below
+    keep 1->2 new_view as old     remember a message; `replay old` delivers it again
+    fly old                       put a remembered message back into flight
     expire 3 view_change          a timer of replica 3 runs out
     crash 3 / restart 3 / wipe 3
-    expect 2 view=1 tip=3         height being agreed, view, tip, fenced, prepared
+    expect 2 view=1 tip=3         view, tip, fenced, prepared, last, bounded
 
 Blocks are called A, B, C in the order of their appearance.
 """
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from consensus.blocks import Block
 from consensus.effects import (
@@ -41,10 +46,24 @@ from consensus.effects import (
     SetTimer,
 )
 from consensus.events import Timer, TimerKind
-from consensus.messages import Blocks, Fetch, NewView, PrePrepare, Status, ViewChange, Vote
+from consensus.invariants import retained, retained_max
+from consensus.messages import (
+    Blocks,
+    Fetch,
+    Message,
+    NewView,
+    PrePrepare,
+    Status,
+    ViewChange,
+    Vote,
+    decode_message,
+)
 from consensus.records import NewViewRecord, Record, ViewChangeRecord, VoteRecord
+from consensus.state import ReplicaState
+from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
+from tests.scenarios.forgery import FORGERIES, Forged, far_future
 from tests.simulation.application import LogApplication
 from tests.simulation.byzantine import later_block, propose
 from tests.simulation.cluster import make_config
@@ -55,6 +74,7 @@ from tests.simulation.host import (
     Parcel,
     crash,
     expire,
+    is_verified,
     make_host,
     receive,
     start,
@@ -63,6 +83,7 @@ from tests.simulation.ideal import make_validators
 from tests.simulation.monitor import Monitor, observe, observe_event
 
 OUTPUT = "| "
+Flying: TypeAlias = Parcel | Forged
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,9 +92,9 @@ class Table:
 
     validators: ValidatorSet
     hosts: list[Host] = field(default_factory=list)
-    flight: list[tuple[int, int, Parcel]] = field(default_factory=list)
+    flight: list[tuple[int, int, Flying]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
-    kept: dict[str, tuple[int, int, Parcel]] = field(default_factory=dict)
+    kept: dict[str, tuple[int, int, Flying]] = field(default_factory=dict)
     timers: dict[tuple[int, TimerKind], Timer] = field(default_factory=dict)
     names: dict[Digest, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -176,7 +197,8 @@ class Table:
 
 
 def kind_of(parcel: object) -> str:
-    return snake(type(parcel).__name__)
+    kind = parcel.kind if isinstance(parcel, Forged) else type(parcel)
+    return snake(kind.__name__)
 
 
 def snake(name: str) -> str:
@@ -245,8 +267,20 @@ def deliver(table: Table, link: str, kind: str) -> None:
         hand_over(table, sender, to, parcel)
 
 
-def hand_over(table: Table, sender: int, to: int, parcel: Parcel) -> None:
-    receive(table.hosts[to], ReplicaId(sender), parcel)
+def hand_over(table: Table, sender: int, to: int, parcel: Flying) -> None:
+    """Deliver through the decoder and the verifier, as a node does."""
+    refused = f"{to} refuses {kind_of(parcel)} of {sender}"
+    if isinstance(parcel, Forged):
+        try:
+            parcel = decode_message(parcel.encoded)
+        except DecodeError:
+            table.lines.append(f"{refused}: it does not decode")
+            return
+    host = table.hosts[to]
+    if host.state is not None and isinstance(parcel, Message) and not is_verified(host, parcel):
+        table.lines.append(f"{refused}: it does not verify")
+        return
+    receive(host, ReplicaId(sender), parcel)
     work(table)
 
 
@@ -281,12 +315,34 @@ def twin(table: Table, link: str, kind: str) -> None:
         table.flight.append((sender, to, other))
 
 
+def forge(table: Table, link: str, kind: str, how: str) -> None:
+    """Replace what is in flight by its sender's lie about it."""
+    chosen = take(table, link, kind)
+    assert chosen, f"nothing like {link} {kind} is in flight"
+    for sender, to, parcel in chosen:
+        table.flight.append((sender, to, FORGERIES[how](table.hosts[sender], parcel)))
+
+
+def flood(table: Table, link: str, count: str) -> None:
+    """Deliver many messages at once, and say in a line each how many ended in which way."""
+    sender, to = (int(one) for one in link.split("->"))
+    before, table.lines = table.lines, []
+    for message in far_future(table.hosts[sender], int(count)):
+        hand_over(table, sender, to, message)
+    counted = Counter(re.sub(rf" of {sender}\b", "", line) for line in table.lines)
+    table.lines = before + [f"{number} times: {line}" for line, number in sorted(counted.items())]
+
+
 def keep(table: Table, link: str, kind: str, _as: str, name: str) -> None:
     (table.kept[name],) = [one for one in table.flight if matches(one, link, kind)]
 
 
 def replay(table: Table, name: str) -> None:
     hand_over(table, *table.kept[name])
+
+
+def fly(table: Table, name: str) -> None:
+    table.flight.append(table.kept[name])
 
 
 def heartbeats(table: Table, switch: str) -> None:
@@ -330,11 +386,16 @@ def expect(table: Table, replica: str, *claims: str) -> None:
         "view": str(host.state.instance.view),
         "fenced": "yes" if host.state.fence else "no",
         "prepared": table.names[prepared.digest] if prepared else "none",
+        "bounded": "yes" if is_bounded(host.state) else "no",
         "last": table.names.get(host.state.tip.digest, "genesis"),
     }
     for claim in claims:
         fact, value = claim.split("=")
         assert facts[fact] == value, f"replica {replica}: {fact} is {facts[fact]}, not {value}"
+
+
+def is_bounded(state: ReplicaState) -> bool:
+    return retained(state) <= retained_max(state.members.quorum)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -345,8 +406,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "release": release,
     "settle": settle,
     "twin": twin,
+    "forge": forge,
+    "flood": flood,
     "keep": keep,
     "replay": replay,
+    "fly": fly,
     "heartbeats": heartbeats,
     "expire": run_out,
     "crash": take_down,

@@ -26,6 +26,10 @@ def test_the_scenarios_of_the_design_are_all_here() -> None:
         "stale_new_view_replayed",
         "six_split_in_two",
         "new_primary_lacks_the_block",
+        "view_skew_after_random_restarts",
+        "catch_up_from_a_lying_peer",
+        "new_view_from_repeated_votes",
+        "far_future_flood",
     }
 
 
