@@ -85,7 +85,8 @@ class NetworkConfig:
     a peer's input the node may keep before that peer is read no further. `penalty_ms` is for how
     long a peer that broke the rules is not talked to. `sources_max` bounds unauthenticated
     connections of one address, `strangers_max` those of all addresses that no known peer uses,
-    `handshakes_per_second` how many of these may begin.
+    `handshakes_per_second` how many of these may begin. `guests_max` strangers are served at once;
+    one of them that has had `guest_stay_ms` makes room for the next.
     """
 
     host: str
@@ -111,6 +112,7 @@ class NetworkConfig:
     sources_max: int = 16
     handshakes_per_second: int = 50
     guests_max: int = 8
+    guest_stay_ms: int = 10_000
     certificate_lifetime_s: int = 7 * 24 * 3600
 
     def __post_init__(self) -> None:

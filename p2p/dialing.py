@@ -38,7 +38,8 @@ async def keep_dialed(
         link = registry.make_link(peer)
         began = loop.time()
         try:
-            reason = await _connect(link, peer, contexts.dialing, terms)
+            address = peer.address
+            reason = await connect(link, address.host, address.port, contexts.dialing, terms)
             if reason is None:
                 began = loop.time()
                 await asyncio.wait([link.lost])
@@ -58,15 +59,17 @@ def backoff_s(failures: int, terms: DialTerms, permille: int) -> float:
     return full * (0.5 + 0.5 * permille / 1000)
 
 
-async def _connect(link: Link, peer: Peer, context: ssl.SSLContext, terms: DialTerms) -> str | None:
+async def connect(
+    link: Link, host: str, port: int, context: ssl.SSLContext, terms: DialTerms
+) -> str | None:
     """Return None once both sides have agreed to talk, or why they have not."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(terms.handshake_s):
             await loop.create_connection(
                 lambda: link,
-                peer.address.host,
-                peer.address.port,
+                host,
+                port,
                 ssl=context,
                 server_hostname="",
                 ssl_handshake_timeout=terms.handshake_s,

@@ -31,6 +31,9 @@ from p2p.errors import InvalidIdentity, UnidentifiedPeer
 PROTOCOL: Final = "medledger-p2p/1"
 """The ALPN name: two nodes that do not share it do not talk."""
 
+VISIT_PROTOCOL: Final = "medledger-visit/1"
+"""The ALPN name of a caller that comes as a guest, whoever it is, and expects no certain key."""
+
 BACKDATED_S: Final = 24 * 3600
 """How far before its making a certificate becomes valid, for observers whose clock is behind."""
 
@@ -51,10 +54,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsContexts:
-    """The two sides of the handshake, both showing one identity."""
+    """The sides of the handshake, all showing one identity; `visiting` dials as a guest."""
 
     accepting: ssl.SSLContext
     dialing: ssl.SSLContext
+    visiting: ssl.SSLContext
 
 
 class UndecodedTls(ssl.SSLObject):
@@ -109,8 +113,9 @@ def make_certificate(identity: Identity, *, now_s: int, lifetime_s: int) -> x509
 def make_contexts() -> TlsContexts:
     """Return contexts that show nothing yet; `install_certificate` makes them usable."""
     return TlsContexts(
-        accepting=_make_context(ssl.PROTOCOL_TLS_SERVER),
-        dialing=_make_context(ssl.PROTOCOL_TLS_CLIENT),
+        accepting=_make_context(ssl.PROTOCOL_TLS_SERVER, PROTOCOL, VISIT_PROTOCOL),
+        dialing=_make_context(ssl.PROTOCOL_TLS_CLIENT, PROTOCOL),
+        visiting=_make_context(ssl.PROTOCOL_TLS_CLIENT, VISIT_PROTOCOL),
     )
 
 
@@ -128,8 +133,8 @@ def install_certificate(
         path = os.path.join(directory, "identity.pem")
         with open(path, "xb") as file:
             file.write(certificate.public_bytes(serialization.Encoding.PEM) + sealed)
-        contexts.accepting.load_cert_chain(path, password=password)
-        contexts.dialing.load_cert_chain(path, password=password)
+        for context in (contexts.accepting, contexts.dialing, contexts.visiting):
+            context.load_cert_chain(path, password=password)
 
 
 def peer_pin(certificate_der: bytes) -> bytes:
@@ -146,7 +151,7 @@ def peer_pin(certificate_der: bytes) -> bytes:
     return spki_pin(public_key)
 
 
-def _make_context(side: int) -> ssl.SSLContext:
+def _make_context(side: int, *protocols: str) -> ssl.SSLContext:
     context = ssl.SSLContext(side)
     context.sslobject_class = UndecodedTls
     context.check_hostname = False  # Peers are keys, not names.
@@ -157,7 +162,7 @@ def _make_context(side: int) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET  # A resumed session would show no certificate to pin,
     if side == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0  # and without tickets there is no early data either.
-    context.set_alpn_protocols([PROTOCOL])
+    context.set_alpn_protocols(list(protocols))
     context.load_verify_locations(cadata=_authority_der())
     return context
 

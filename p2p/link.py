@@ -58,7 +58,8 @@ class Link(asyncio.BufferedProtocol):
 
     `opened` is done when both sides have agreed to talk, `lost` when the connection is gone, and
     `reason` then says why it ended; wait for them with `asyncio.wait`, which leaves them alone.
-    `peer_id` is the member on the other side, negative for a guest, None before it is known;
+    `peer_id` is the member on the other side, negative for a guest, None before it is known, and
+    `opened_at` the loop's time at which that was settled;
     `is_guest_there` means that the other side takes this node for a guest.
     """
 
@@ -90,6 +91,7 @@ class Link(asyncio.BufferedProtocol):
         self.is_guest_there = False
         self.is_reading_paused = False
         self.peer_id: int | None = None
+        self.opened_at = 0.0
         self.pin = b""
         self.reason = ""
 
@@ -150,6 +152,7 @@ class Link(asyncio.BufferedProtocol):
     def open(self, peer_id: int, traffic: Traffic) -> None:
         """Begin to talk with a peer whose key has been checked, counting into its `traffic`."""
         self.peer_id = peer_id
+        self.opened_at = self._loop.time()
         self.traffic = traffic
         self.outbox.queues.bytes_taken = traffic.bytes_out
         self.outbox.queues.frames_dropped = traffic.frames_dropped

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from p2p.admission import make_admission
 from p2p.channel import OnFrame
@@ -20,6 +20,7 @@ from p2p.registry import GuestPolicy, OnLink, Registry
 from p2p.requests import ask, ask_push, ask_stream, within
 from p2p.serving import PushHandler, RequestHandler, ServingTerms
 from p2p.statistics import NetworkStatistics, PeerStatistics, by_lane, by_reason
+from p2p.visiting import Visit, visiting
 
 
 def refuse_guests(_pin: bytes) -> None:
@@ -154,6 +155,26 @@ class Network:
             peer = wanted[peer_id]
             work = keep_dialed(self._registry, peer, self._contexts, self._dial_terms)
             self._dialing[peer_id] = (peer, self._start_task(work))
+
+    def set_identity(self, identity: Identity) -> None:
+        """Show another key from now on; every link ends and is made again with it.
+
+        The members have to expect it already (`PeerAddress.other_pin`).
+        """
+        assert self._listener is not None, "a network shows a key once it is started"
+        self._identity = identity
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renew_certificate()
+        self._registry.take_pin(identity.pin)
+
+    def visit(self, host: str, port: int) -> AbstractAsyncContextManager[Visit]:
+        """Call at an address as a guest, whatever key answers: for what proves itself.
+
+        Raises `PeerUnreachable` when nobody opens.
+        """
+        kinds = self._config.kinds
+        return visiting(self._registry, self._contexts, self._dial_terms, kinds, host, port)
 
     # Single messages.
 

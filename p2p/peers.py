@@ -25,6 +25,7 @@ REASON_REMOVED: Final = "removed"
 REASON_REPLACED: Final = "replaced"
 REASON_DUPLICATE: Final = "duplicate"
 REASON_MEMBER_NOW: Final = "member_now"
+REASON_OTHER_KEY: Final = "other_key"
 REASON_CLOSING: Final = "closing"
 
 _REFUSALS: Final = frozenset(
