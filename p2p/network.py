@@ -65,7 +65,7 @@ class Network:
         self._request_handlers: dict[int, RequestHandler] = {}
         self._push_handlers: dict[int, PushHandler] = {}
         self._stall_s = config.stream_stall_timeout_ms / 1000
-        serving_terms = ServingTerms(
+        self._serving_terms = ServingTerms(
             request_handlers=self._request_handlers,
             push_handlers=self._push_handlers,
             lanes={kind: rule.lane for kind, rule in config.kinds.items()},
@@ -77,7 +77,7 @@ class Network:
         self._registry = Registry(
             config,
             identity.pin,
-            serving_terms,
+            self._serving_terms,
             on_frame=on_frame,
             on_link=on_link,
             guest_policy=guest_policy,
@@ -108,9 +108,9 @@ class Network:
             now=loop.time(),
         )
         self._listener = open_listener(self._config.host, self._config.port, admission)
-        self._renew_certificate()
+        _renew_certificate(self)
         accepting = keep_accepting(self._listener, self._registry, self._contexts, self._dial_terms)
-        self._start_task(accepting)
+        _start_task(self, accepting)
         self.set_peers(self._initial_peers, self_id=self._self_id)
 
     async def close(self) -> None:
@@ -154,7 +154,7 @@ class Network:
         for peer_id in sorted(wanted.keys() - self._dialing.keys()):
             peer = wanted[peer_id]
             work = keep_dialed(self._registry, peer, self._contexts, self._dial_terms)
-            self._dialing[peer_id] = (peer, self._start_task(work))
+            self._dialing[peer_id] = (peer, _start_task(self, work))
 
     def set_identity(self, identity: Identity) -> None:
         """Show another key from now on; every link ends and is made again with it.
@@ -165,7 +165,7 @@ class Network:
         self._identity = identity
         if self._renewal is not None:
             self._renewal.cancel()
-        self._renew_certificate()
+        _renew_certificate(self)
         self._registry.take_pin(identity.pin)
 
     def visit(self, host: str, port: int) -> AbstractAsyncContextManager[Visit]:
@@ -173,8 +173,14 @@ class Network:
 
         Raises `PeerUnreachable` when nobody opens.
         """
-        kinds = self._config.kinds
-        return visiting(self._registry, self._contexts, self._dial_terms, kinds, host, port)
+        return visiting(
+            self._config,
+            self._serving_terms,
+            self._contexts,
+            self._dial_terms,
+            (host, port),
+            own_pin=self._identity.pin,
+        )
 
     # Single messages.
 
@@ -303,22 +309,20 @@ class Network:
             refused=by_reason(self._table.refused),
         )
 
-    # Below: shared steps.
 
-    def _start_task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+def _start_task(network: Network, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    task = asyncio.get_running_loop().create_task(work)
+    network._tasks.add(task)
+    task.add_done_callback(network._tasks.discard)
+    return task
 
-    def _renew_certificate(self) -> None:
-        lifetime_s = self._config.certificate_lifetime_s
-        certificate = make_certificate(
-            self._identity, now_s=int(time.time()), lifetime_s=lifetime_s
-        )
-        install_certificate(self._contexts, self._identity, certificate)
-        loop = asyncio.get_running_loop()
-        self._renewal = loop.call_later(lifetime_s / 2, self._renew_certificate)
+
+def _renew_certificate(network: Network) -> None:
+    lifetime_s = network._config.certificate_lifetime_s
+    certificate = make_certificate(network._identity, now_s=int(time.time()), lifetime_s=lifetime_s)
+    install_certificate(network._contexts, network._identity, certificate)
+    loop = asyncio.get_running_loop()
+    network._renewal = loop.call_later(lifetime_s / 2, _renew_certificate, network)
 
 
 def _lane_of(config: NetworkConfig, kind: int, body: bytes) -> Lane:

@@ -9,13 +9,14 @@ directions the one dialed by the lower pin stays: both sides know both pins, so 
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from p2p import peers
 from p2p.channel import Channel, OnFrame, closed_routes, end_channel, open_channel
 from p2p.config import NetworkConfig, PeerAddress
 from p2p.errors import ProtocolViolation, UnidentifiedPeer
 from p2p.frames import Control, make_limits
+from p2p.guests import WELCOME_GUEST, WELCOME_MEMBER, make_room
 from p2p.identity import PROTOCOL, VISIT_PROTOCOL, peer_pin
 from p2p.lanes import LANES
 from p2p.link import Link, LinkTerms
@@ -28,13 +29,6 @@ GuestPolicy: TypeAlias = Callable[[bytes], frozenset[int] | None]
 
 OnLink: TypeAlias = Callable[[int, bool], None]
 """Takes (peer, is up): a link to a member has opened or ended."""
-
-VISITED: Final = -1 << 31
-"""The peer id of whoever is visited: no member, and no guest."""
-
-_MEMBER: Final = b"\x01"
-_GUEST: Final = b"\x00"
-_NOTHING: Final[frozenset[int]] = frozenset()
 
 
 class Registry:
@@ -58,10 +52,9 @@ class Registry:
         self._guest_policy = guest_policy
         self._guests_seen = 0
         self._expected: dict[Link, Peer] = {}
-        self._visits: dict[Link, Channel | None] = {}
         self._links: set[Link] = set()
         self._ending: set[asyncio.Task[None]] = set()
-        self._terms = _make_terms(config)
+        self._terms = make_terms(config)
         self._limits = make_limits({kind: rule.bytes_max for kind, rule in config.kinds.items()})
         self._guest_limits = make_limits(
             {kind: rule.bytes_max for kind, rule in config.kinds.items() if not rule.is_message}
@@ -94,21 +87,9 @@ class Registry:
             self._expected[link] = expected
         return link
 
-    def make_visit(self) -> Link:
-        """Return a link to be connected to whoever listens: it asks, and answers nothing."""
-        link = self.make_link(None)
-        link.is_dialed = True
-        self._visits[link] = None
-        return link
-
-    def visit_of(self, link: Link) -> Channel | None:
-        """Return the channel of a visit that has opened and not ended."""
-        return self._visits.get(link)
-
     def forget_link(self, link: Link) -> None:
         """Drop what is kept about a link that never came to be."""
         self._expected.pop(link, None)
-        self._visits.pop(link, None)
 
     def take_pin(self, own_pin: bytes) -> None:
         """Show another key from now on: whoever is connected connects again and sees it."""
@@ -139,15 +120,11 @@ class Registry:
         except UnidentifiedPeer:
             self._refuse(link, peers.REASON_UNREADABLE_KEY)
             return
-        is_visit = link in self._visits
         protocol = tls.selected_alpn_protocol()
         if protocol == VISIT_PROTOCOL and not link.is_dialed:
             self._judge_stranger(link)
-        elif protocol != (VISIT_PROTOCOL if is_visit else PROTOCOL):
+        elif protocol != PROTOCOL:
             self._refuse(link, peers.REASON_OTHER_PROTOCOL)
-        elif is_visit:
-            if link.pin == self._own_pin:
-                self._refuse(link, peers.REASON_OWN_KEY)
         elif not link.is_dialed:
             self._judge_caller(link)
         elif self.table.by_pin.get(link.pin) is not self._expected[link]:
@@ -156,10 +133,6 @@ class Registry:
     def on_link_lost(self, link: Link) -> None:
         self._links.discard(link)
         self._expected.pop(link, None)
-        visit = self._visits.pop(link, None)
-        if visit is not None:
-            self._end_channel(visit)
-            return
         if link.peer_id is None:
             return
         guest = self.table.guests.pop(link.peer_id, None)
@@ -181,7 +154,7 @@ class Registry:
         elif asyncio.get_running_loop().time() < peer.barred_until:
             self._refuse(link, peers.REASON_PENALTY)
         elif self._is_preferred(peer, link):
-            link.send_control(Control.WELCOME, 0, _MEMBER)
+            link.send_control(Control.WELCOME, 0, WELCOME_MEMBER)
             self._open_channel(peer, link)
         else:
             self._refuse(link, peers.REASON_DUPLICATE)
@@ -193,57 +166,28 @@ class Registry:
         kinds = self._guest_policy(link.pin)
         if kinds is None:
             self._refuse(link, peers.REASON_UNKNOWN_PIN)
-        elif not self._has_room_for_guest(link.pin):
+        elif not make_room(self.table, self._config, link.pin):
             self._refuse(link, peers.REASON_TOO_MANY_GUESTS)
         else:
             self._guests_seen += 1
             link.parser.limits = self._guest_limits
-            link.send_control(Control.WELCOME, 0, _GUEST)
+            link.send_control(Control.WELCOME, 0, WELCOME_GUEST)
             link.open(-self._guests_seen, Traffic())
             serving = make_serving(self._serving_terms, kinds)
             channel = open_channel(link, serving, self._config.kinds, _refuse_message)
             self.table.guests[-self._guests_seen] = channel
 
-    def _has_room_for_guest(self, pin: bytes) -> bool:
-        """Whether one more guest may come; a key is a guest once, and the longest one has to go.
-
-        Strangers who never leave would otherwise keep out the one who needs to catch up.
-        """
-        guests = self.table.guests
-        for guest in list(guests.values()):
-            if guest.link.pin == pin:
-                guest.link.close(peers.REASON_REPLACED)
-        present = [one for one in guests.values() if not one.link.is_closing]
-        if len(present) < self._config.guests_max:
-            return True
-        oldest = present[0].link  # Ids descend in order of arrival, and so does the table.
-        stayed_s = asyncio.get_running_loop().time() - oldest.opened_at
-        if stayed_s * 1000 < self._config.guest_stay_ms:
-            return False
-        oldest.close(peers.REASON_TOO_MANY_GUESTS)
-        return True
-
     def _on_welcome(self, link: Link, _kind: int, _request_id: int, body: bytes) -> None:
-        if link in self._visits:
-            self._begin_visit(link, body)
-            return
         peer = self._expected.get(link)
-        if peer is None or body not in (_MEMBER, _GUEST):
+        if peer is None or body not in (WELCOME_MEMBER, WELCOME_GUEST):
             raise ProtocolViolation("absurd_welcome")
         if self.table.by_pin.get(link.pin) is not peer:
             link.close(peers.REASON_REMOVED)
         elif self._is_preferred(peer, link):
-            link.is_guest_there = body == _GUEST
+            link.is_guest_there = body == WELCOME_GUEST
             self._open_channel(peer, link)
         else:
             link.close(peers.REASON_DUPLICATE)
-
-    def _begin_visit(self, link: Link, body: bytes) -> None:
-        if body != _GUEST:
-            raise ProtocolViolation("absurd_welcome")
-        link.open(VISITED, Traffic())
-        serving = make_serving(self._serving_terms, _NOTHING)
-        self._visits[link] = open_channel(link, serving, self._config.kinds, _refuse_message)
 
     def _is_preferred(self, peer: Peer, link: Link) -> bool:
         if peer.channel is None or peer.channel.link.is_closing:
@@ -288,7 +232,7 @@ def _refuse_message(_peer_id: int, _kind: int, _body: bytes) -> None:
     raise ProtocolViolation("message_of_a_guest")
 
 
-def _make_terms(config: NetworkConfig) -> LinkTerms:
+def make_terms(config: NetworkConfig) -> LinkTerms:
     return LinkTerms(
         lane_limits=tuple(config.lane_limits[lane] for lane in LANES),
         receive_bytes=config.receive_bytes,

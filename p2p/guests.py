@@ -1,0 +1,30 @@
+"""Guests: what a caller is told that it is here, and how many strangers are served at once."""
+
+import asyncio
+from typing import Final
+
+from p2p.config import NetworkConfig
+from p2p.peers import REASON_REPLACED, REASON_TOO_MANY_GUESTS, PeerTable
+
+WELCOME_MEMBER: Final = b"\x01"
+WELCOME_GUEST: Final = b"\x00"
+
+
+def make_room(table: PeerTable, config: NetworkConfig, pin: bytes) -> bool:
+    """Whether one more guest may come; a key is a guest once, and the longest one has to go.
+
+    Strangers who never leave would otherwise keep out the one who needs to catch up.
+    """
+    guests = list(table.guests.values())
+    for guest in guests:
+        if guest.link.pin == pin:
+            guest.link.close(REASON_REPLACED)
+    present = [guest.link for guest in guests if not guest.link.is_closing]
+    if len(present) < config.guests_max:
+        return True
+    oldest = min(present, key=lambda link: link.opened_at)
+    stayed_s = asyncio.get_running_loop().time() - oldest.opened_at
+    if stayed_s * 1000 < config.guest_stay_ms:
+        return False
+    oldest.close(REASON_TOO_MANY_GUESTS)
+    return True
