@@ -7,6 +7,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	&& echo $$python && break; done)
 SEEDS ?= 200
 FIRST_SEED ?= 0
+MINUTES ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -56,6 +57,9 @@ planted: setup ## Switch on every planted bug in turn and show that it is found
 
 integration: setup ## Real processes, TLS and disks, the slow ones too
 	$(BIN)/pytest -q tests/integration $(ARGS)
+
+soak: setup ## Torment real nodes under load for a while: make soak MINUTES=30
+	$(BIN)/python -m tests.integration.soak --minutes $(MINUTES) --out artifacts/soak.json $(ARGS)
 
 slow: setup ## What takes minutes elsewhere: models, large files
 	$(BIN)/pytest -q -m "slow and not integration and not simulation" $(ARGS)

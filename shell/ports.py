@@ -29,10 +29,11 @@ from shell.blobs import Blobs
 from shell.chain import Chain, wait_height, wait_receipt
 from shell.clock import Clock
 from shell.fetching import stream_blob
+from shell.freshness import is_fresh
 from shell.intake import Intake
 from shell.mending import Mending, report_damage
 from shell.overview import consensus_overview, peers_overview
-from shell.replica import Replica, is_fresh
+from shell.replica import Replica
 from shell.sidecars import Sidecars
 from storage import blocks as stored_blocks
 from storage import receipts as stored_receipts

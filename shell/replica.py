@@ -79,7 +79,6 @@ log = logging.getLogger("medledger.replica")
 
 LAG_TICK_MS: Final = 250
 LAG_NOTICED_MS: Final = 100
-FRESH_MS: Final = 10_000
 
 
 def log_fatal(problem: Exception) -> None:
@@ -225,18 +224,6 @@ def is_asked(replica: Replica, peer_id: int) -> bool:
     """Whether this replica waits for blocks from a peer: nobody else may upload any."""
     asked = replica.state.fetching
     return asked is not None and asked.peer == peer_id
-
-
-def is_fresh(replica: Replica) -> bool:
-    """Whether f + 1 peers have lately said that they are no further than this node."""
-    quorum = replica.chain.quorum()
-    now_ms = replica.clock.now_ms()
-    agreeing = sum(
-        1
-        for status, at_ms in replica.statuses.values()
-        if now_ms - at_ms <= FRESH_MS and status.height <= replica.chain.tip.height + 1
-    )
-    return agreeing >= min(quorum.weak, quorum.n - 1)
 
 
 def _perform_all(replica: Replica, effects: Iterable[Effect]) -> None:

@@ -45,14 +45,16 @@ class Load:
     turns: int = 0
 
 
-async def register_lanes(consortium: Consortium, org: str) -> None:
+async def register_lanes(consortium: Consortium, org: str, *, lanes: int = LANES) -> None:
     await register(consortium, "load-doctor", org, Role.DOCTOR)
-    for number in range(LANES):
+    for number in range(lanes):
         await register(consortium, f"load-patient-{number}", org, Role.PATIENT)
 
 
 @asynccontextmanager
-async def running_load(consortium: Consortium, orgs: Sequence[str]) -> AsyncIterator[Load]:
+async def running_load(
+    consortium: Consortium, orgs: Sequence[str], *, lanes: int = LANES
+) -> AsyncIterator[Load]:
     """Keep the lanes busy through the nodes of `orgs`; end them, and check that nothing failed."""
     patience = Patience(attempts=1, connect_timeout_s=2, read_timeout_s=15)
     async with AsyncExitStack() as stack:
@@ -64,17 +66,17 @@ async def running_load(consortium: Consortium, orgs: Sequence[str]) -> AsyncIter
         ]
         load = Load(trust=make_trust(load_genesis(consortium.genesis)), nodes=nodes)
         doctor = consortium.account("load-doctor")
-        lanes = [
+        running = [
             asyncio.create_task(
                 _lane(load, find_keys(consortium.wallet, f"load-patient-{number}"), doctor)
             )
-            for number in range(LANES)
+            for number in range(lanes)
         ]
         try:
             yield load
         finally:
             load.is_ending = True
-            await asyncio.gather(*lanes)
+            await asyncio.gather(*running)
         assert not load.failed, load.failed[:3]
 
 
