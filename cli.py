@@ -8,6 +8,7 @@ from commands.access import access
 from commands.bench import bench
 from commands.demo import demo
 from commands.devnet import devnet
+from commands.doctor import doctor
 from commands.init import init
 from commands.keys import keys
 from commands.node import node
@@ -32,7 +33,7 @@ def medledger(context: click.Context, *, as_json: bool) -> None:
     context.obj = Settings(as_json=as_json)
 
 
-for group in (access, bench, demo, devnet, init, keys, node, peers, person, record, tx):
+for group in (access, bench, demo, devnet, doctor, init, keys, node, peers, person, record, tx):
     medledger.add_command(group)
 
 

@@ -1,11 +1,14 @@
 """What operators and their monitoring ask: is it alive, is it ready, where does it stand."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiohttp import web
 
 from api.context import Api
+from api.diagnosis import diagnose
+from api.facts import plain_facts
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4"
 
@@ -41,6 +44,14 @@ async def consensus(api: Api, _request: web.Request) -> web.StreamResponse:
 async def peers(api: Api, _request: web.Request) -> web.StreamResponse:
     """Return one row for each other member's node."""
     return web.json_response({"peers": api.ports.node.peers()})
+
+
+async def doctor(api: Api, _request: web.Request) -> web.StreamResponse:
+    """Say in one sentence why no block comes, or that all is well, and from which facts."""
+    facts = api.ports.node.facts()
+    found = diagnose(facts)
+    answer = {**dataclasses.asdict(found), "facts": plain_facts(facts)}
+    return web.json_response(answer)
 
 
 async def metrics(api: Api, _request: web.Request) -> web.StreamResponse:

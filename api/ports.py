@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.facts import Facts
 from crypto.hashing import ChainId, Digest
 from crypto.votes import Height
 from ledger.blocks import Receipt
@@ -174,6 +175,9 @@ class NodePort(Protocol):
     def consensus(self) -> dict[str, object]: ...
 
     def peers(self) -> list[dict[str, object]]: ...
+
+    def facts(self) -> Facts:
+        """Return what the node knows of itself and the others now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

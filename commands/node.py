@@ -7,6 +7,7 @@ import click
 import uvloop
 
 from commands.http_status import fetch_status, node_url_option
+from commands.last_words import LastWords
 from commands.logs import start_logging
 from commands.output import Exit, fail, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
@@ -51,7 +52,7 @@ def start(
     """
     if sys.flags.optimize:
         fail(Exit.USAGE, "node.optimized", "run Python without -O: the node's checks must stay on")
-    with failures(NODE_ERRORS):
+    with failures(NODE_ERRORS), LastWords(directory):
         config = load_config(directory / "node.toml")
         start_logging(log_level or config.log_level, as_json=log_json)
         passphrase = read_passphrase(passphrase_file, what=f"the node in {directory}")

@@ -64,7 +64,7 @@ def collect_proof(state: ReplicaState, sender: ReplicaId, status: Status) -> Non
         fence.proven[sender] = status.certificate.height
     elif status.height == GENESIS_HEIGHT + 1:
         fence.proven.setdefault(sender, GENESIS_HEIGHT)
-    if len(fence.proven) >= _others_needed(state.members.quorum):
+    if len(fence.proven) >= others_needed(state.members.quorum):
         highest = max(state.tip.height, *fence.proven.values())
         fence.lift_height = Height(highest + FENCE_HEIGHTS)
 
@@ -102,7 +102,7 @@ def note_boot(state: ReplicaState, sender: ReplicaId, status: Status) -> list[Ef
     return raise_fence(state, "others hear our key with another boot id")
 
 
-def _others_needed(quorum: QuorumSystem) -> int:
+def others_needed(quorum: QuorumSystem) -> int:
     return quorum.n - quorum.strong + quorum.f if quorum.f else quorum.n - 1
 
 

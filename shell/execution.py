@@ -34,6 +34,8 @@ class StateDiverged(Exception):
     on, and its operator has to compare.
     """
 
+    code = "state.diverged"
+
 
 async def execute(
     chain: Chain, proposals: Proposals, sidecars: SidecarStore, decision: Decide

@@ -22,6 +22,7 @@ from ledger.errors import (
     KeyInactive,
     NotSigned,
     PoolError,
+    PoolFull,
     Replayed,
     TooEarly,
     UnknownSender,
@@ -61,7 +62,7 @@ class Intake:
 
     `on_added(entries, is_gossip)` hears of what is new in the pool. `under_check` holds the signed
     hashes whose signature is with a worker now, so that the same transaction from a user and from
-    three peers is verified once.
+    three peers is verified once. At `full_at_ms` the pool last turned one away for want of room.
     """
 
     chain: Chain
@@ -70,6 +71,7 @@ class Intake:
     clock: Clock
     on_added: Callable[[Sequence[Entry], bool], None] = ignore_added
     under_check: dict[Digest, asyncio.Future[None]] = field(default_factory=dict)
+    full_at_ms: int | None = None
 
 
 async def submit(
@@ -196,6 +198,8 @@ def _pool_one(
     except AlreadyPooled:
         return _pending(transaction.tx_id)
     except PoolError as problem:
+        if isinstance(problem, PoolFull):
+            intake.full_at_ms = intake.clock.now_ms()
         return _not_taken(transaction.tx_id, problem)
     return _pending(transaction.tx_id)
 

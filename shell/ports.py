@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from api.facts import Facts
 from api.ports import (
     LogEntry,
     NotTaken,
@@ -28,6 +29,7 @@ from shell import sidecars as sidecar_exchange
 from shell.blobs import Blobs
 from shell.chain import Chain, wait_height, wait_receipt
 from shell.clock import Clock
+from shell.facts import Sources, gather_facts, make_sources
 from shell.fetching import stream_blob
 from shell.freshness import is_fresh
 from shell.intake import Intake
@@ -184,6 +186,7 @@ class NodeReads:
     replica: Replica
     clock: Clock
     run_by: str
+    sources: Sources
 
     @property
     def organisation(self) -> str:
@@ -204,6 +207,9 @@ class NodeReads:
 
     def peers(self) -> list[dict[str, object]]:
         return peers_overview(self.replica)
+
+    def facts(self) -> Facts:
+        return gather_facts(self.sources)
 
 
 class NothingCertified(Exception):
@@ -227,7 +233,12 @@ def make_ports(
         transactions=Transactions(intake=intake, chain=chain),
         chain=ChainReads(chain=chain, mending=mending),
         blobs=BlobReads(blobs=blobs, sidecars=sidecars),
-        node=NodeReads(replica=replica, clock=clock, run_by=organisation),
+        node=NodeReads(
+            replica=replica,
+            clock=clock,
+            run_by=organisation,
+            sources=make_sources(replica, intake, blobs, sidecars),
+        ),
     )
 
 

@@ -73,6 +73,7 @@ from shell.kinds import Kind
 from shell.mending import Mending
 from shell.proposals import Proposals, check, decode_header, forget, make_proposal, retain
 from shell.sidecars import store_sidecars
+from shell.timeline import Timeline, note_effect, note_executed, note_refusal
 from storage.sidecars import SidecarStore
 
 log = logging.getLogger("medledger.replica")
@@ -115,6 +116,7 @@ class Replica:
     invalid: Counter[int] = field(default_factory=Counter)
     statuses: dict[int, tuple[Status, int]] = field(default_factory=dict)
     lag_ms_max: int = 0
+    timeline: Timeline = field(default_factory=Timeline)
 
 
 def start(replica: Replica) -> None:
@@ -167,6 +169,7 @@ def _drain(replica: Replica) -> None:
 def stop_for(replica: Replica, problem: Exception) -> None:
     """Say nothing any more, and let the node end."""
     replica.is_stopped = True
+    replica.timeline.failure = replica.timeline.failure or problem
     replica.events.clear()
     for timer in replica.timers.values():
         timer.cancel()
@@ -228,6 +231,7 @@ def is_asked(replica: Replica, peer_id: int) -> bool:
 
 def _perform_all(replica: Replica, effects: Iterable[Effect]) -> None:
     for effect in effects:
+        note_effect(replica.timeline, effect)
         _perform(replica, effect)
 
 
@@ -271,6 +275,7 @@ def _persist(replica: Replica, records: tuple[Record, ...]) -> None:
             durable.append(make_bodies_record(record.block.height, record.block.digest, signed))
         durable.append(record)
     append_votes(replica.votes, durable)
+    replica.timeline.sync.note(replica.votes.journal.sync_times.last_us // 1_000)
 
 
 def _make_proposal(replica: Replica, effect: RequestProposal) -> None:
@@ -286,6 +291,7 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
             "proposal refused",
             extra={"height": effect.height, "view": effect.view, "reason": refusal},
         )
+        note_refusal(replica.timeline, effect.block, effect.view, refusal)
     deliver(
         replica,
         ProposalChecked(
@@ -300,6 +306,7 @@ async def _execute(replica: Replica, effect: Decide) -> None:
     """Execute a decided block; whatever goes wrong here ends the node (`_on_task_done`)."""
     await execute(replica.chain, replica.proposals, replica.sidecars, effect)
     height = effect.block.height
+    note_executed(replica.timeline)
     forget(replica.proposals, height)
     forget_votes(replica.votes, height)
     update_backlog(replica)
@@ -354,6 +361,7 @@ async def _watch_lag(replica: Replica) -> None:
         await asyncio.sleep(LAG_TICK_MS / 1000)
         lag_ms = int((loop.time() - due) * 1000)
         replica.lag_ms_max = max(replica.lag_ms_max, lag_ms)
+        replica.timeline.lag.note(lag_ms)
         if lag_ms >= LAG_NOTICED_MS:
             deliver(replica, LoopLagged(lag_ms=lag_ms))
         replica.proposals.pool.expire(replica.chain.tip.time_ms)

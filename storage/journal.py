@@ -64,12 +64,14 @@ class SyncTimes:
     count: int = 0
     total_us: int = 0
     max_us: int = 0
+    last_us: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * 16)
 
     def add(self, elapsed_us: int) -> None:
         self.count += 1
         self.total_us += elapsed_us
         self.max_us = max(self.max_us, elapsed_us)
+        self.last_us = elapsed_us
         self.buckets[min(max(elapsed_us.bit_length() - 5, 0), len(self.buckets) - 1)] += 1
 
 

@@ -56,6 +56,11 @@ class NodeLayout:
         return self.root / "lease"
 
     @property
+    def ended(self) -> Path:
+        """What the last process on this directory said when it ended."""
+        return self.root / "ended.json"
+
+    @property
     def directories(self) -> tuple[Path, ...]:
         return (self.keys, self.ledger, self.journal, self.blobs, self.sidecars)
 

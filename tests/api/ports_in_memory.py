@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.facts import Facts
 from api.ports import (
     LogEntry,
     NotTaken,
@@ -51,6 +52,7 @@ from ledger.transactions import (
 )
 from ledger.tree.proofs import prove_many
 from storage.errors import BlobMismatch, BlobMissing
+from tests.api.written_facts import make_facts
 from tests.unit.ledger.record_samples import Hospitals, sidecars_of
 from tests.unit.ledger.small_consortium import signing_key
 from tests.unit.ledger.state_tree_samples import StoredTree
@@ -277,6 +279,9 @@ class MemoryNode:
 
     def peers(self) -> list[dict[str, object]]:
         return [{"node": 2, "state": "connected", "rtt_ms": 3, "clock_offset_ms": -20}]
+
+    def facts(self) -> Facts:
+        return make_facts(height=self.hospitals.chain.height)
 
     # Below the ports.
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from api.app import start_api
+from api.facts import Facts
 from api.ports import (
     LogEntry,
     NotTaken,
@@ -32,6 +33,7 @@ from ledger.replay import Status
 from ledger.state import MemoryState
 from ledger.transactions import check_transaction_signature, decode_transaction
 from ledger.tree.proofs import prove_many
+from tests.api.written_facts import make_facts
 from tests.unit.client.certified_state import CertifiedState
 from tests.unit.ledger.record_samples import SAFE_NODES, Hospitals
 from tests.unit.ledger.small_consortium import Consortium, genesis
@@ -204,6 +206,9 @@ class SmallNode:
 
     def peers(self) -> list[dict[str, object]]:
         return []
+
+    def facts(self) -> Facts:
+        return make_facts()
 
     def take(self, signed: bytes, sidecars: tuple[bytes, ...]) -> Submitted | NotTaken:
         try:
