@@ -9,12 +9,14 @@ from commands.bench import bench
 from commands.demo import demo
 from commands.devnet import devnet
 from commands.doctor import doctor
+from commands.fsck import fsck
 from commands.init import init
 from commands.keys import keys
 from commands.node import node
 from commands.output import Settings
 from commands.peers import peers
 from commands.person import person
+from commands.prune import prune
 from commands.record import record
 from commands.running import run
 from commands.tx import tx
@@ -33,7 +35,22 @@ def medledger(context: click.Context, *, as_json: bool) -> None:
     context.obj = Settings(as_json=as_json)
 
 
-for group in (access, bench, demo, devnet, doctor, init, keys, node, peers, person, record, tx):
+for group in (
+    access,
+    bench,
+    demo,
+    devnet,
+    doctor,
+    fsck,
+    init,
+    keys,
+    node,
+    peers,
+    person,
+    prune,
+    record,
+    tx,
+):
     medledger.add_command(group)
 
 

@@ -73,6 +73,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """What of old blocks stays on this node's disk; 0 sets no bound, and two zeros keep everything.
+
+    Transactions and receipts of a block go when it is older than `keep_days` days of block time
+    and below the last `keep_blocks` blocks. Headers and certificates always stay.
+    """
+
+    keep_blocks: int = 0
+    keep_days: int = 0
+
+    BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {
+        "keep_blocks": (0, 10**12),
+        "keep_days": (0, 100_000),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """Everything a hospital chooses about its own node; what the consortium agreed is on chain.
 
@@ -86,6 +103,7 @@ class NodeConfig:
     api: Endpoint = field(default_factory=Endpoint)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    pruning: Pruning = field(default_factory=Pruning)
     log_level: str = "info"
     api_origin: str = ""
 
@@ -125,7 +143,7 @@ def dump_config(config: NodeConfig) -> str:
     lines = [f"node_index = {config.node_index}", f"log_level = {_toml(config.log_level)}"]
     if config.api_origin:
         lines.append(f"api_origin = {_toml(config.api_origin)}")
-    for name in ("p2p", "api", "timeouts", "limits"):
+    for name in ("p2p", "api", "timeouts", "limits", "pruning"):
         section = getattr(config, name)
         lines += ["", f"[{name}]"]
         for one in dataclasses.fields(section):

@@ -178,9 +178,8 @@ def _height(api: Api, request: web.Request) -> Height:
 
 
 def _unknown_block(request: web.Request) -> ApiError:
-    return ApiError(
-        "block.unknown", f"block {request.match_info['height'][:20]} is not decided here"
-    )
+    height = request.match_info["height"][:20]
+    return ApiError("block.unknown", f"block {height} is not decided here, or not kept")
 
 
 def _ids(block: StoredBlock, page: tuple[bytes, ...]) -> list[Digest]:

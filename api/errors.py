@@ -53,6 +53,7 @@ CODES: Final[dict[str, Kind]] = {
     "session.account": Kind(401, False, "the account is unknown or suspended"),
     "transaction.unknown": Kind(404, False, "no decided block here holds the transaction"),
     "block.unknown": Kind(404, False, "the height is not decided yet, or its block is pruned"),
+    "history.pruned": Kind(410, False, "decided, and no longer kept here; ask another node"),
     "person.unknown": Kind(404, False, "no account of this id is registered"),
     "organisation.unknown": Kind(404, False, "no organisation of this name is a member"),
     "patient.not_visible": Kind(403, False, "nothing permits this account to know of the patient"),

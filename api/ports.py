@@ -20,11 +20,15 @@ from ledger.state import StateView
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionStatus:
-    """A transaction's state; `receipt` is there once it stands in a decided block."""
+    """A transaction's state; `receipt` is there once it stands in a decided block.
+
+    `pruned_height` is the block of one whose receipt this node does not keep any more.
+    """
 
     tx_id: Digest
     state: Status
     receipt: Receipt | None
+    pruned_height: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,8 @@ def render_status(status: TransactionStatus, *, are_events_shown: bool) -> Json:
     found: Json = {"tx_id": status.tx_id.hex(), "state": status.state.value}
     if status.receipt is not None:
         found["receipt"] = render_receipt(status.receipt, are_events_shown=are_events_shown)
+    if status.pruned_height is not None:
+        found["height"] = status.pruned_height
     return found
 
 

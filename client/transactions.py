@@ -182,6 +182,11 @@ def _finished(signed: Signed, answer: dict[str, Any]) -> Outcome | None:
         raise AnswerRejected(f"the node's receipt is malformed: {problem}") from problem
     if state is Status.REFUSED:
         raise _refused(signed, answer, receipt)
+    if state is Status.PRUNED:
+        raise _unknown(
+            signed,
+            f"it stands in block {answer.get('height')}, whose receipts this node has pruned",
+        )
     if state is Status.EXPIRED:
         raise Refused(
             "transaction.expired",

@@ -9,6 +9,7 @@ import click
 from commands.home import digest_named
 from commands.http_status import get_json, node_url_option, post_json, told_by_node
 from commands.output import Exit, fail, failures, settings, show
+from ledger.replay import Status
 
 WAIT_S_MAX = 30
 ANSWER_S = 10
@@ -77,5 +78,13 @@ def _show_status(status: dict[str, Any]) -> None:
         return
     if not settings().as_json:
         show(status)
+    if state == Status.PRUNED.value:
+        fail(
+            Exit.UNKNOWN,
+            "history.pruned",
+            f"transaction {status.get('tx_id')} was decided in block {status.get('height')}, whose"
+            " receipts this node has pruned: ask a node that keeps more",
+            found=status,
+        )
     code = str((status.get("receipt") or {}).get("code", f"transaction.{state.lower()}"))
     fail(outcome, code, f"transaction {status.get('tx_id')} is {state}", found=status)

@@ -25,6 +25,7 @@ class Status(Enum):
     COMMITTED = "COMMITTED"
     REFUSED = "REFUSED"
     EXPIRED = "EXPIRED"
+    PRUNED = "PRUNED"  # decided, and what became of it is not kept here any more
 
 
 class ReplayWindow:

@@ -34,13 +34,15 @@ class Chain:
     """The open chain of a running node.
 
     `sets` are the replica sets of the tip's height and of the two after it, by epoch; `next_set`
-    is that of the height after the tip, `later_set` the one after that.
+    is that of the height after the tip, `later_set` the one after that. Every transaction of a
+    block with a time above `indexed_from_ms` is found by its id.
     """
 
     stored: StoredChain
     genesis: bytes
     pool: Pool
     replay: ReplayWindow
+    indexed_from_ms: int
     next_epoch: Epoch
     next_set: ValidatorSet
     later_set: ValidatorSet
@@ -91,7 +93,11 @@ class Chain:
 
     def status(self, tx_id: Digest) -> TransactionStatus:
         """Return what this node can prove about a transaction."""
-        place = stored_blocks.find_transaction(self.stored, tx_id)
+        place, history = stored_blocks.find_transaction(self.stored, tx_id), self.stored.history
+        if place is not None and place.height < history.whole_from:
+            return TransactionStatus(
+                tx_id=tx_id, state=Status.PRUNED, receipt=None, pruned_height=place.height
+            )
         receipt = None if place is None else stored_receipts.get_receipt(self.stored, place)
         entry = self.pool.find(tx_id)
         window = None
@@ -103,7 +109,7 @@ class Chain:
             is_pending=entry is not None,
             window_ms=window,
             tip_time_ms=self.tip.time_ms,
-            indexed_from_ms=0,
+            indexed_from_ms=self.indexed_from_ms,
         )
         return TransactionStatus(tx_id=tx_id, state=state, receipt=receipt)
 
@@ -157,6 +163,7 @@ def open_live_chain(stored: StoredChain, genesis: bytes, pool: Pool) -> Chain:
         genesis=genesis,
         pool=pool,
         replay=replay,
+        indexed_from_ms=_indexed_from_ms(stored),
         next_epoch=tip.epoch,
         next_set=next_set,
         later_set=later_set,
@@ -234,6 +241,12 @@ def _replay_before(
     return ReplayWindow(
         height=first.height - 1, time_ms=first.time_ms - 1, covered_from_ms=above_ms
     )
+
+
+def _indexed_from_ms(stored: StoredChain) -> int:
+    """Return the time of the last block whose transactions may be missing in the index."""
+    before = stored_blocks.get_header(stored, stored.history.indexed_from - 1)
+    return 0 if before is None else before.time_ms
 
 
 def _sets_around(stored: StoredChain) -> tuple[ValidatorSet, ValidatorSet, ValidatorSet]:

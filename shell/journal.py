@@ -74,6 +74,12 @@ def forget_votes(votes: VoteJournal, decided_height: int) -> None:
         rotate(votes.journal, [encoded for _, encoded in votes.live])
 
 
+def rotate_votes(journal: Journal, encoded: Sequence[bytes], decided_height: int) -> None:
+    """Go on in a segment that holds only what is needed above `decided_height`."""
+    votes, _, _ = open_votes(journal, encoded, decided_height)
+    rotate(journal, [one for _, one in votes.live])
+
+
 def make_bodies_record(height: int, digest: Digest, transactions: Iterable[bytes]) -> BodiesRecord:
     return BodiesRecord(height=height, digest=digest, transactions=tuple(transactions))
 

@@ -11,10 +11,11 @@ from crypto.votes import Height
 from ledger.blocks import Header, tx_root
 from ledger.tree.proofs import StateProof, StateProofs
 from storage.chain import Chain, StoredHeader, read_stored_header
-from storage.errors import BlockCorrupt, DatabaseCorrupt
+from storage.errors import BlockCorrupt, DatabaseCorrupt, HistoryPruned
 from storage.keys import (
     Place,
     decode_place,
+    header_key,
     sidecar_height_of,
     sidecar_prefix,
     transaction_key,
@@ -47,31 +48,36 @@ class ReplayEntries:
 
 
 def get_stored_header(chain: Chain, height: int) -> StoredHeader | None:
-    """Return header and certificate as bytes, or None above the tip and at genesis.
+    """Return header and certificate as bytes, or None above the tip and where none is kept.
 
     Raises `BlockCorrupt`.
     """
-    return read_stored_header(chain, height) if 1 <= height <= chain.tip.height else None
+    if not 1 <= height <= chain.tip.height:
+        return None
+    if height < chain.history.headers_from and chain.database.get(header_key(height)) is None:
+        return None
+    return read_stored_header(chain, height)
 
 
 def get_header(chain: Chain, height: int) -> Header | None:
-    """Return a header, or None above the tip and at genesis; raise `BlockCorrupt`."""
-    if not 1 <= height <= chain.tip.height:
-        return None
+    """Return a header, or None above the tip and where none is kept; raise `BlockCorrupt`."""
     header = chain.headers.get(height)
     if header is None:
-        header = _decoded_header(chain, height, read_stored_header(chain, height))
+        stored = get_stored_header(chain, height)
+        if stored is None:
+            return None
+        header = _decoded_header(chain, height, stored)
         chain.headers.put(height, header)
     return header
 
 
 def get_block(chain: Chain, height: int) -> StoredBlock | None:
-    """Return a whole block, verified against its header; None above the tip and at genesis.
+    """Return a whole block, verified against its header; None above the tip and where pruned.
 
     Raises `BlockCorrupt`.
     """
     stored = get_stored_header(chain, height)
-    if stored is None:
+    if stored is None or height < chain.history.whole_from:
         return None
     header = _decoded_header(chain, height, stored)
     signed = tuple(one[_TX_HEAD_BYTES:] for one in _transactions(chain, header))
@@ -87,7 +93,11 @@ def find_transaction(chain: Chain, tx_id: Digest) -> Place | None:
 
 
 def get_transaction(chain: Chain, place: Place) -> bytes:
-    """Return the signed transaction at a place that exists; raise `BlockCorrupt`."""
+    """Return the signed transaction at a place that exists.
+
+    Raises `BlockCorrupt`, or `HistoryPruned` below what is kept.
+    """
+    check_kept(chain, place.height)
     path, key = chain.database.path, transaction_key(place.height, place.index)
     try:
         stored = chain.database.get(key)
@@ -96,6 +106,12 @@ def get_transaction(chain: Chain, place: Place) -> bytes:
         return open_row(key, stored)[_TX_HEAD_BYTES:]
     except (DatabaseCorrupt, RowDamaged) as problem:
         raise BlockCorrupt(place.height, path, str(problem)) from problem
+
+
+def check_kept(chain: Chain, height: int) -> None:
+    """Raise `HistoryPruned` unless transactions and receipts of this height are kept here."""
+    if height < chain.history.whole_from:
+        raise HistoryPruned(height, chain.history.whole_from)
 
 
 def state_root_after(chain: Chain, height: int) -> Digest:
@@ -144,8 +160,8 @@ def replay_entries(chain: Chain, above_ms: int) -> Iterator[ReplayEntries]:
 
 
 def first_height_above(chain: Chain, time_ms: int) -> int:
-    """Return the first height whose block has a time above `time_ms`, or the one after the tip."""
-    low, high = 1, chain.tip.height + 1
+    """Return the first whole block's height with a time above `time_ms`, or that after the tip."""
+    low, high = chain.history.whole_from, chain.tip.height + 1
     while low < high:
         middle = (low + high) // 2
         if _known_header(chain, middle).time_ms > time_ms:

@@ -31,6 +31,7 @@ from storage.errors import (
     DatabaseForeign,
     DatabaseMissing,
 )
+from storage.history import EVERYTHING, History, read_history
 from storage.keys import (
     CHAIN_KEY,
     FORMAT_KEY,
@@ -100,12 +101,13 @@ class DecidedBlock:
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
-    """An open chain; `tip` and `world` move with each published block."""
+    """An open chain; `tip` and `world` move with each published block, `history` with prunings."""
 
     database: Database
     chain_id: ChainId
     tip: Tip
     world: World
+    history: History = EVERYTHING
     headers: RecentCache[int, Header] = field(
         default_factory=lambda: RecentCache(count_max=HEADERS_KEPT)
     )
@@ -170,7 +172,8 @@ def open_chain(
             )
     tip = _read_tip(database)
     world = open_world(database, tip.height, limits or WorldLimits())
-    return Chain(database=database, chain_id=chain_id, tip=tip, world=world)
+    history = read_history(database)
+    return Chain(database=database, chain_id=chain_id, tip=tip, world=world, history=history)
 
 
 def reopen_chain(chain: Chain) -> None:

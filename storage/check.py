@@ -79,7 +79,7 @@ def check_start(
     """Check what a node is about to rely on: the tip, the last blocks, the state, the journal."""
     yield from _check_journal(journal_directory)
     yield from _check_tip(chain)
-    first = max(1, chain.tip.height - last_blocks + 1)
+    first = max(chain.history.headers_from, chain.tip.height - last_blocks + 1)
     yield from _check_blocks(chain, first, check_certificate)
     yield from _check_roots(chain, first)
 
@@ -95,7 +95,7 @@ def check_everything(
     """Check every block, every state entry, every blob and every sidecar."""
     yield from _check_journal(journal_directory)
     yield from _check_tip(chain)
-    yield from _check_blocks(chain, 1, check_certificate)
+    yield from _check_blocks(chain, chain.history.headers_from, check_certificate)
     yield from _check_roots(chain, 1)
     yield from _check_state(chain)
     yield from _check_blobs(blobs)
@@ -131,7 +131,7 @@ def _check_tip(chain: Chain) -> Report:
 
 
 def _check_blocks(chain: Chain, first: int, check_certificate: CheckCertificate | None) -> Report:
-    """Every block is whole, was decided, and continues the one before it."""
+    """Every block was decided, continues the one before it, and is whole if it is kept whole."""
     total = chain.tip.height - first + 1
     for done, height in enumerate(range(first, chain.tip.height + 1), start=1):
         try:
@@ -169,6 +169,8 @@ def _digest_before(chain: Chain, header: Header) -> Digest:
     """Return the digest of the stored parent; a damaged one is told in its own turn."""
     if header.height == 1:
         return genesis_header_digest(chain.chain_id)
+    if header.height == chain.history.headers_from:
+        return header.parent  # The first that a snapshot brought: a certificate stands for it.
     try:
         parent = get_header(chain, header.height - 1)
     except BlockCorrupt:

@@ -117,6 +117,19 @@ class HeightPruned(StorageError):
     code = "state.height"
 
 
+class HistoryPruned(StorageError):
+    """The block is decided, and what is asked of it is not kept here any more."""
+
+    code = "history.pruned"
+
+    def __init__(self, height: int, whole_from: int) -> None:
+        super().__init__(
+            f"block {height} is decided; this node keeps transactions and receipts from block"
+            f" {whole_from} on: ask a node that keeps more"
+        )
+        self.height = height
+
+
 class JournalMissing(StorageError):
     """No vote journal: what this node has voted is not known any more."""
 

@@ -5,7 +5,7 @@ of a digest over key and value (`storage.rows`); the others are checked through 
 
 | key | value |
 |---|---|
-| `b"m"`, name | a fact about the chain: `format`, `chain`, `tip`, `oldest` provable; sealed |
+| `b"m"`, name | about the chain: `format`, `chain`, `tip`, `oldest` provable, `history`; sealed |
 | `b"h"`, height u64 | header and commit certificate of a block, as they were signed; sealed |
 | `b"t"`, height u64, index u32 | tx id 32, valid_until_ms u64, signed transaction; sealed |
 | `b"r"`, height u64, index u32 | receipt; sealed |
@@ -41,11 +41,13 @@ FORMAT_KEY: Final = META + b"format"
 CHAIN_KEY: Final = META + b"chain"
 TIP_KEY: Final = META + b"tip"
 OLDEST_KEY: Final = META + b"oldest"
+HISTORY_KEY: Final = META + b"history"
 
 PACK_WATERMARK_KEY: Final = b"w"
 
 SUBJECT_BYTES: Final = 32
 HEIGHT_MAX: Final = 2**64 - 1
+U32_MAX: Final = 2**32 - 1
 
 _HEIGHT: Final = struct.Struct(">Q")
 _PLACE: Final = struct.Struct(">QI")

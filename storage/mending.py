@@ -13,7 +13,7 @@ from ledger.blocks import Header, header_digest, tx_root
 from ledger.errors import InvalidTransaction
 from ledger.receipts import Receipt
 from ledger.transactions import Transaction, decode_transaction
-from storage.blocks import StoredBlock, get_header
+from storage.blocks import StoredBlock, check_kept, get_header
 from storage.chain import Chain, DecidedBlock, block_rows, receipt_rows
 from storage.errors import BlockNotOurs
 from storage.keys import Place
@@ -44,8 +44,12 @@ def replace_block(chain: Chain, height: Height, block: StoredBlock) -> None:
 
 
 def replace_receipts(chain: Chain, height: Height, encoded: Sequence[bytes]) -> None:
-    """Put copies of damaged receipts in their place; raise `BlockNotOurs` for other receipts."""
+    """Put copies of damaged receipts in their place; raise `BlockNotOurs` for other receipts.
+
+    Raises `HistoryPruned` where none are kept.
+    """
     _check_height(chain, height)
+    check_kept(chain, height)
     if root_of_receipts(chain, encoded) != receipts_root_after(chain, height):
         raise BlockNotOurs(f"these are not the receipts of block {height}")
     rows = [
@@ -67,5 +71,8 @@ def _write_block(
     decided = DecidedBlock(
         header=block.header, certificate=block.certificate, transactions=transactions
     )
-    chain.database.write(block_rows(height, decided))
+    rows = list(block_rows(height, decided))
+    if height < chain.history.whole_from:
+        rows = rows[:1]  # Of a pruned block only the header is kept.
+    chain.database.write(rows)
     chain.headers.drop(height)

@@ -10,10 +10,11 @@ from crypto.merkle import merkle_root
 from crypto.schema import decode
 from ledger.receipts import Receipt
 from ledger.transactions import SignedTransaction, TransactionBody
-from storage.blocks import get_header, get_transaction
+from storage.blocks import check_kept, get_header, get_transaction
 from storage.chain import Chain
 from storage.errors import DatabaseCorrupt, ReceiptsCorrupt
 from storage.keys import (
+    U32_MAX,
     LogPlace,
     Place,
     log_key,
@@ -36,7 +37,11 @@ class LogEntry:
 
 
 def get_receipt(chain: Chain, place: Place) -> Receipt:
-    """Return the receipt of the transaction at a place that exists; raise `ReceiptsCorrupt`."""
+    """Return the receipt of the transaction at a place that exists.
+
+    Raises `ReceiptsCorrupt`, or `HistoryPruned` below what is kept.
+    """
+    check_kept(chain, place.height)
     path, key = chain.database.path, receipt_key(place.height, place.index)
     try:
         stored = chain.database.get(key)
@@ -50,7 +55,7 @@ def get_receipt(chain: Chain, place: Place) -> Receipt:
 def get_receipts(chain: Chain, height: int) -> tuple[Receipt, ...] | None:
     """Return all receipts of a block, verified against the root that the chain carries for them.
 
-    None above the tip and at genesis. Raises `ReceiptsCorrupt`, or `BlockCorrupt` if the header
+    None above the tip and where pruned. Raises `ReceiptsCorrupt`, or `BlockCorrupt` if the header
     that carries the root cannot be read.
     """
     encoded = get_encoded_receipts(chain, height)
@@ -60,7 +65,7 @@ def get_receipts(chain: Chain, height: int) -> tuple[Receipt, ...] | None:
 def get_encoded_receipts(chain: Chain, height: int) -> tuple[bytes, ...] | None:
     """Return what `get_receipts` does, as the bytes that the receipts root is made of."""
     header = get_header(chain, height)
-    if header is None:
+    if header is None or height < chain.history.whole_from:
         return None
     path = chain.database.path
     keys = [receipt_key(height, index) for index in range(header.tx_count)]
@@ -96,11 +101,13 @@ def read_log(
     """Return at most `limit` events of a subject strictly between two places, in chain order.
 
     The place of the last entry is the cursor of the next page: as `after`, or as `before` when
-    the newest come first. Raises `BlockCorrupt` or `ReceiptsCorrupt`.
+    the newest come first. What is pruned is left out. Raises `BlockCorrupt` or `ReceiptsCorrupt`.
     """
+    # No entry's own key: plyvel, going backwards, would lose an entry that a scan starts with.
+    kept_from = log_key(subject, LogPlace(chain.history.whole_from - 1, U32_MAX, U32_MAX))
     rows = chain.database.scan(
         log_prefix(subject),
-        start=None if after is None else log_key(subject, after) + b"\x00",
+        start=kept_from if after is None else max(kept_from, log_key(subject, after) + b"\x00"),
         stop=None if before is None else log_key(subject, before),
         reverse=newest_first,
     )

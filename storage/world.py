@@ -203,6 +203,18 @@ def prove_entries(world: World, height: int, root: Digest, keys: Sequence[bytes]
         raise _damaged(world, height, problem) from problem
 
 
+def oldest_row(height: int) -> tuple[bytes, bytes]:
+    """Return the row that says from which height on roots are provable."""
+    return OLDEST_KEY, seal_row(OLDEST_KEY, height.to_bytes(8, "big"))
+
+
+def stale_pages(database: Database, oldest: int) -> Iterator[list[Row]]:
+    """Yield, a page at a time, the deletion of nodes that no root from `oldest` on refers to."""
+    for page_key, framed in database.scan(STALE, stop=stale_key(oldest + 1, 0)):
+        rows: list[Row] = [(node_key(key), None) for key in _unframed(framed)]
+        yield [*rows, (page_key, None)]
+
+
 def _stage(
     nodes: NodeCache,
     root_version: int | None,
@@ -220,7 +232,7 @@ def _stage(
     yield
     rows += _stale_rows(tree)
     rows += pruned
-    rows.append((OLDEST_KEY, seal_row(OLDEST_KEY, oldest.to_bytes(8, "big"))))
+    rows.append(oldest_row(oldest))
     return WorldChange(
         height=height, oldest_provable=oldest, writes=writes, rows=tuple(rows), tree=tree
     )
@@ -234,12 +246,9 @@ def _stale_rows(tree: TreeUpdate) -> Iterator[Row]:
 
 
 def _pruned_rows(database: Database, oldest: int) -> Iterator[Row]:
-    """Yield the deletion of nodes that no root from `oldest` on refers to."""
-    pages = database.scan(STALE, stop=stale_key(oldest + 1, 0))
-    for page_key, framed in islice(pages, PRUNE_PAGES_MAX):
-        for key in _unframed(framed):
-            yield node_key(key), None
-        yield page_key, None
+    """Yield what one block deletes of the nodes that no root from `oldest` on refers to."""
+    for page in islice(stale_pages(database, oldest), PRUNE_PAGES_MAX):
+        yield from page
 
 
 def _unframed(framed: bytes) -> Iterator[bytes]:

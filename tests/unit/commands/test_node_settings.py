@@ -12,6 +12,7 @@ from config import (
     InvalidConfig,
     Limits,
     NodeConfig,
+    Pruning,
     Timeouts,
     api_origins,
     dump_config,
@@ -25,7 +26,9 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def within(kind: type[Timeouts] | type[Limits]) -> st.SearchStrategy[Timeouts | Limits]:
+def within(
+    kind: type[Timeouts] | type[Limits] | type[Pruning],
+) -> st.SearchStrategy[Timeouts | Limits | Pruning]:
     return st.builds(kind, **{name: st.integers(*both) for name, both in kind.BOUNDS.items()})
 
 
@@ -42,6 +45,7 @@ endpoints = st.builds(
     api=endpoints,
     timeouts=within(Timeouts),
     limits=within(Limits),
+    pruning=within(Pruning),
     log_level=st.sampled_from(LOG_LEVELS),
     api_origin=st.text(st.characters(codec="utf-8"), max_size=40),
 )
@@ -52,6 +56,7 @@ def test_what_is_written_is_read_back(
     api: Endpoint,
     timeouts: Timeouts,
     limits: Limits,
+    pruning: Pruning,
     log_level: str,
     api_origin: str,
 ) -> None:
@@ -63,6 +68,7 @@ def test_what_is_written_is_read_back(
         api=api,
         timeouts=timeouts,
         limits=limits,
+        pruning=pruning,
         log_level=log_level,
         api_origin=api_origin,
     )
