@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from commands.founding import found, make_founder, wallet_entry, write_node_directory
+from commands.founding import Founder, found, make_founder, wallet_entry, write_node_directory
 from commands.http_status import get_json
 from commands.output import Exit, fail, failures, say, show, show_rows
 from config import Endpoint, InvalidConfig, Timeouts, load_config
@@ -32,6 +33,7 @@ NODES_MAX: Final = 32
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 15
 POLL_S: Final = 0.05
+LOOPBACK: Final = "127.0.0.1"
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 DEVNET_ERRORS: dict[type[Exception], Exit] = {
@@ -141,18 +143,21 @@ def found_devnet(
     *,
     parameters: Parameters | None = None,
     timeouts: Timeouts | None = None,
+    hosts: Sequence[str] | None = None,
 ) -> None:
     """Hold the ceremony and write a node directory for each hospital, and one wallet for all.
 
+    `hosts` are the addresses of nodes that live in network namespaces; all share loopback without.
     The passphrase of a test consortium lies beside it: it guards nothing.
     """
     ports = free_ports(2 * count)
+    at = hosts or [LOOPBACK] * count
     founders = [
         make_founder(
             f"hospital-{LETTERS[index]}" if index < len(LETTERS) else f"hospital-{index}",
             f"Hospital {LETTERS[index].upper()}" if index < len(LETTERS) else f"Hospital {index}",
             index,
-            Endpoint(port=ports[index]),
+            Endpoint(host=at[index], port=ports[index]),
         )
         for index in range(count)
     ]
@@ -175,24 +180,30 @@ def found_devnet(
             founder,
             document,
             passphrase,
-            api=Endpoint(port=ports[count + founder.index]),
+            api=Endpoint(host=at[founder.index], port=ports[count + founder.index]),
             created_ms=now_ms,
             timeouts=timeouts,
             kdf=KDF_CHEAPEST,
         )
-    home = directory / "home"
+    urls = [f"http://{at[one.index]}:{ports[count + one.index]}" for one in founders]
+    _write_home(directory / "home", founders, passphrase, urls, created_ms=now_ms)
+    genesis = directory / "nodes" / founders[0].org / "genesis.json"
+    (directory / "home" / "genesis.json").write_bytes(genesis.read_bytes())
+    (directory / "chain-id").write_text(chain_id_of(document).hex() + "\n", encoding="utf-8")
+
+
+def _write_home(
+    home: Path, founders: Sequence[Founder], passphrase: str, urls: list[str], *, created_ms: int
+) -> None:
+    """Write one wallet for everybody of a test consortium, its passphrase beside it."""
     home.mkdir(mode=0o700)
     people = [one for founder in founders for one in (founder.admin, founder.agent)]
     wallet = KeystoreContent(
-        accounts=tuple(wallet_entry(person, created_ms=now_ms) for person in people)
+        accounts=tuple(wallet_entry(person, created_ms=created_ms) for person in people)
     )
     save_keystore(home / "wallet.keystore", wallet, passphrase, kdf=KDF_CHEAPEST)
-    genesis = directory / "nodes" / founders[0].org / "genesis.json"
-    (home / "genesis.json").write_bytes(genesis.read_bytes())
-    urls = [f"http://127.0.0.1:{ports[count + founder.index]}" for founder in founders]
     (home / "nodes").write_text("\n".join(urls) + "\n", encoding="utf-8")
     (home / "passphrase").write_text(passphrase + "\n", encoding="utf-8")
-    (directory / "chain-id").write_text(chain_id_of(document).hex() + "\n", encoding="utf-8")
 
 
 def passphrase_path(directory: Path) -> Path:
@@ -231,9 +242,21 @@ def start_members(directory: Path, members: list[Member]) -> None:
             start_member(directory, member)
 
 
-def start_member(directory: Path, member: Member) -> int:
-    """Start one node; return its process id."""
-    command = [sys.executable, "-m", "cli", "node", "start", str(member.directory), "--log-json"]
+def start_member(directory: Path, member: Member, *, inside: Sequence[str] = ()) -> int:
+    """Start one node; return its process id.
+
+    `inside` is a command that becomes the one after it, such as `ip netns exec NAME`.
+    """
+    command = [
+        *inside,
+        sys.executable,
+        "-m",
+        "cli",
+        "node",
+        "start",
+        str(member.directory),
+        "--log-json",
+    ]
     command += ["--passphrase-file", str(passphrase_path(directory).resolve())]
     with member.log_file.open("ab") as output:
         process = subprocess.Popen(
@@ -339,7 +362,7 @@ def last_line(member: Member) -> str:
 
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()

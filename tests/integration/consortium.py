@@ -9,7 +9,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ from ledger.parameters import Parameters
 
 IDLE_BLOCK_MS = 500
 BASE_TIMEOUT_MS = 1_000
+TIMEOUT_CAP_MS = 8_000
 POLL_S = 0.05
 WAIT_S = 60.0
 
@@ -70,14 +71,21 @@ class Consortium:
 
 
 def found_consortium(
-    directory: Path, count: int, *, parameters: Parameters | None = None
+    directory: Path,
+    count: int,
+    *,
+    parameters: Parameters | None = None,
+    hosts: Sequence[str] | None = None,
 ) -> Consortium:
     """Make the directories of `count` hospitals with quick parameters; nothing runs yet."""
     found_devnet(
         directory,
         count,
         parameters=parameters or Parameters(idle_block_ms=IDLE_BLOCK_MS),
-        timeouts=Timeouts(base_timeout_ms=BASE_TIMEOUT_MS, status_ms=200),
+        timeouts=Timeouts(
+            base_timeout_ms=BASE_TIMEOUT_MS, timeout_cap_ms=TIMEOUT_CAP_MS, status_ms=200
+        ),
+        hosts=hosts,
     )
     passphrase = passphrase_path(directory).read_text(encoding="utf-8").strip()
     return Consortium(

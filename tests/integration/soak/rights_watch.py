@@ -5,8 +5,10 @@ may come later than the acknowledgement and `MAX_STALENESS_S`, however cut off t
 """
 
 import asyncio
+import itertools
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -35,9 +37,15 @@ CONTENT = b"blood pressure 120/80\n" * 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
+    """A record, the node where its patient and author are at home, and where the doctors are.
+
+    Every turn has a doctor of its own: what an earlier turn may have left behind gives him nothing.
+    """
+
     record_id: RecordId
     at: int
-    """Node index where the patient and her author are at home."""
+    elsewhere: str
+    doctors: Iterator[int] = field(default_factory=itertools.count)
 
 
 async def prepare(arena: Arena, folder: Path) -> Shared:
@@ -45,7 +53,6 @@ async def prepare(arena: Arena, folder: Path) -> Shared:
     consortium = arena.consortium
     home, elsewhere = (arena.members[index].org for index in arena.correct[:2])
     await register(consortium, "watched-author", home, Role.DOCTOR)
-    await register(consortium, "watched-doctor", elsewhere, Role.DOCTOR)
     await register(consortium, "watched-patient", home, Role.PATIENT, writers=["watched-author"])
     note = folder / "note.txt"
     note.write_bytes(CONTENT)
@@ -55,7 +62,7 @@ async def prepare(arena: Arena, folder: Path) -> Shared:
         put = await put_record(
             author, consortium.account("watched-patient"), note, category="documents"
         )
-    return Shared(record_id=put.record_id, at=arena.correct[0])
+    return Shared(record_id=put.record_id, at=arena.correct[0], elsewhere=elsewhere)
 
 
 async def watch(arena: Arena, shared: Shared, ending: asyncio.Event) -> None:
@@ -72,10 +79,12 @@ async def watch(arena: Arena, shared: Shared, ending: asyncio.Event) -> None:
 async def _turn(arena: Arena, shared: Shared, server: int) -> None:
     consortium = arena.consortium
     home, other = arena.members[shared.at].org, arena.members[server].org
+    name = f"watched-doctor-{next(shared.doctors)}"
+    account = await register(consortium, name, shared.elsewhere, Role.DOCTOR)
     async with acting(consortium, "watched-patient", home) as patient:
-        doctor_account = consortium.account("watched-doctor")
-        granted = await grant_access(patient, grantee=doctor_account)
-        async with acting(consortium, "watched-doctor", other) as doctor:
+        patient.height = consortium.registered_height
+        granted = await grant_access(patient, grantee=account)
+        async with acting(consortium, name, other) as doctor:
             doctor.height = granted.outcome.height
             found = await find_version(doctor, shared.record_id, at_least_height=doctor.height)
             read = await enter_read(doctor, found, TREAT)
