@@ -81,8 +81,10 @@ def on_block_executed(state: ReplicaState, event: BlockExecuted) -> list[Effect]
     """The tip is durable and executed: its height's successor may be voted on."""
     assert state.next_members is None, "one block is executed at a time"
     assert (event.height, event.digest) == (state.tip.height, state.tip.digest), "the tip executes"
-    state.next_members = follow(state.members, event.validators)
-    if state.next_members is not state.members:
+    state.next_members = follow(
+        state.members, event.validators, pace=event.pace, is_mute=event.is_mute
+    )
+    if state.next_members.epoch != state.members.epoch:
         state.next_mailbox = Mailbox()
     forget_leavers(state)
     return lift_if_passed(state)

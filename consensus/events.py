@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consensus.blocks import Block
+from consensus.membership import Pace
 from consensus.messages import Message
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
@@ -72,11 +73,17 @@ class ProposalChecked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockExecuted:
-    """A decided block is durable and executed; `validators` are those of `height + 2`."""
+    """A decided block is durable and executed; `validators` are those of `height + 2`.
+
+    So is `pace`, None where it never changes. `is_mute`: this node does not hold the key that they
+    name for it.
+    """
 
     height: Height
     digest: Digest
     validators: ValidatorSet
+    pace: Pace | None = None
+    is_mute: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

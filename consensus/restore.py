@@ -14,7 +14,7 @@ from consensus.errors import ForeignJournal
 from consensus.fence import raise_fence
 from consensus.invariants import check_invariants
 from consensus.mailbox import put
-from consensus.membership import Membership, follow
+from consensus.membership import Membership, Pace, follow
 from consensus.messages import Commit, Prepare, PrePrepare, Vote
 from consensus.records import (
     FenceLifted,
@@ -40,13 +40,18 @@ class Decided:
     """What storage holds: the last decided block, executed, and the members after it.
 
     `epoch` and `validators` are those of `tip.height + 1`, `next_validators` those of the height
-    after that.
+    after that, and so are the paces. `is_mute` and `is_next_mute`: this node does not hold the key
+    that they name for it.
     """
 
     tip: Tip
     epoch: Epoch
     validators: ValidatorSet
     next_validators: ValidatorSet
+    pace: Pace | None = None
+    next_pace: Pace | None = None
+    is_mute: bool = False
+    is_next_mute: bool = False
 
 
 def restore(
@@ -63,12 +68,14 @@ def restore(
     some of it was cut away; `waiting` says that the pool holds something. Raises `ForeignJournal`
     for the journal of another chain or replica.
     """
-    members = Membership(decided.epoch, decided.validators)
+    members = Membership(decided.epoch, decided.validators, decided.pace, decided.is_mute)
     state = ReplicaState(
         config=config,
         tip=decided.tip,
         members=members,
-        next_members=follow(members, decided.next_validators),
+        next_members=follow(
+            members, decided.next_validators, pace=decided.next_pace, is_mute=decided.is_next_mute
+        ),
         has_backlog=waiting,
     )
     for record in records:

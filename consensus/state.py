@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from consensus.blocks import Block, CertifiedBlock
 from consensus.events import TimerKind
 from consensus.mailbox import Mailbox
-from consensus.membership import Membership, primary_of
+from consensus.membership import Membership, Pace, primary_of
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
 from crypto.hashing import ChainId, Digest
 from crypto.validators import ReplicaId
@@ -30,7 +30,8 @@ class Config:
 
     `sign` returns the Ed25519 signature of a preimage: a pure function, as that scheme is
     deterministic. `boot_id` (16 bytes) differs at every start. The delays are the operator's;
-    `idle_block_ms` and `rotate_every` (heights) are the consortium's.
+    `idle_block_ms` and `rotate_every` (heights) are the consortium's, where the memberships do not
+    say otherwise (`pace_of`).
     """
 
     chain_id: ChainId
@@ -178,6 +179,13 @@ def height_of(state: ReplicaState) -> Height:
     return Height(state.tip.height + 1)
 
 
+def pace_of(state: ReplicaState) -> Pace:
+    """Return the pace of the height being agreed."""
+    config = state.config
+    configured = Pace(idle_block_ms=config.idle_block_ms, rotate_every=config.rotate_every)
+    return state.members.pace or configured
+
+
 def primary_at(state: ReplicaState, view: View) -> ReplicaId:
     """Return the primary of a view of the height being agreed."""
     return primary_of(
@@ -185,7 +193,7 @@ def primary_at(state: ReplicaState, view: View) -> ReplicaId:
         height_of(state),
         view,
         last_proposer=state.tip.proposer,
-        rotate_every=state.config.rotate_every,
+        rotate_every=pace_of(state).rotate_every,
     )
 
 
@@ -204,6 +212,7 @@ def may_vote(state: ReplicaState) -> bool:
         state.next_members is not None
         and state.fence is None
         and state.instance.certificate is None
+        and not state.members.is_mute
         and state.config.replica in state.members.order
     )
 

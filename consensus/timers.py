@@ -8,7 +8,7 @@ from typing import Final
 
 from consensus.effects import CancelTimer, Effect, SetTimer
 from consensus.events import Timer, TimerKind
-from consensus.state import Config, ReplicaState, height_of, is_primary, may_vote
+from consensus.state import Config, ReplicaState, height_of, is_primary, may_vote, pace_of
 from crypto.votes import FIRST_VIEW, View
 
 DOUBLINGS_MAX: Final = 32
@@ -48,7 +48,7 @@ def start_first_view(state: ReplicaState) -> list[Effect] | None:
         return None
     instance.is_timed = True
     instance.is_idle = not (state.has_backlog or not state.tip.is_empty)
-    idle_ms = config.idle_block_ms if instance.is_idle else 0
+    idle_ms = pace_of(state).idle_block_ms if instance.is_idle else 0
     effects = [set_timer(state, TimerKind.VIEW_CHANGE, idle_ms + timeout_ms(config, FIRST_VIEW))]
     if is_primary(state) and instance.proposal is None:
         effects.append(set_timer(state, TimerKind.PROPOSE, idle_ms or config.gather_ms))

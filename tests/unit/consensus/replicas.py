@@ -15,6 +15,7 @@ from consensus.events import (
     TimerExpired,
     TimerKind,
 )
+from consensus.membership import Pace
 from consensus.messages import (
     Commit,
     Message,
@@ -277,12 +278,20 @@ def make(state: ReplicaState, block: Block) -> list[Effect]:
     return handle(state, ProposalMade(height=block.height, view=state.instance.view, block=block))
 
 
-def execute(state: ReplicaState, *, validators: ValidatorSet | None = None) -> list[Effect]:
+def execute(
+    state: ReplicaState,
+    *,
+    validators: ValidatorSet | None = None,
+    pace: Pace | None = None,
+    is_mute: bool = False,
+) -> list[Effect]:
     """The shell has executed the tip."""
     executed = BlockExecuted(
         height=state.tip.height,
         digest=state.tip.digest,
         validators=validators or state.members.validators,
+        pace=pace,
+        is_mute=is_mute,
     )
     return handle(state, executed)
 
@@ -293,7 +302,13 @@ def propose_to(state: ReplicaState, block: Block) -> list[Effect]:
     return [*effects, *accept(state, block)]
 
 
-def decide_next(state: ReplicaState, name: str, *, is_empty: bool = True) -> Block:
+def decide_next(
+    state: ReplicaState,
+    name: str,
+    *,
+    is_empty: bool = True,
+    pace: Pace | None = None,
+) -> Block:
     """Have a backup follow the others' decision of one more block, and execute it."""
     tip = state.tip
     block = make_block(
@@ -306,7 +321,7 @@ def decide_next(state: ReplicaState, name: str, *, is_empty: bool = True) -> Blo
     )
     propose_to(state, block)
     hand_all(state, *(commit(one, block) for one in others_of(state)))
-    execute(state)
+    execute(state, pace=pace)
     return block
 
 

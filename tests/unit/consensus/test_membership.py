@@ -1,20 +1,29 @@
 """Whose turn it is, and who votes in which epoch: the numbers page of the design, rule 17."""
 
+from dataclasses import replace
+
 import pytest
 
+from consensus.blocks import Block
 from consensus.events import TimerKind
 from consensus.mailbox import count_votes
-from consensus.membership import Membership, follow, primary_of
-from consensus.messages import Commit, Prepare
+from consensus.membership import Membership, Pace, follow, primary_of
+from consensus.messages import Blocks, Commit, Prepare, ViewChange
+from consensus.restore import restore
+from consensus.state import ReplicaState, pace_of, primary_at
 from crypto.validators import Epoch, ReplicaId, ValidatorSet
-from crypto.votes import Height, View
+from crypto.votes import FIRST_VIEW, Height, View
 from tests.simulation.ideal import make_validators
 from tests.unit.consensus.replicas import (
+    IDLE_MS,
+    certified,
     commit,
     committed,
+    config_of,
     decide_next,
     decided,
     execute,
+    genesis_of,
     hand,
     hand_all,
     make_block,
@@ -23,6 +32,8 @@ from tests.unit.consensus.replicas import (
     reasons,
     replica,
     sent,
+    start_journal,
+    view_change,
 )
 
 SIX = make_validators(7)
@@ -153,3 +164,72 @@ def test_what_is_remembered_of_a_member_ends_with_its_membership() -> None:
     decide_next(state, "two")
 
     assert 3 not in state.peers
+
+
+def test_a_pace_named_by_the_state_holds_two_heights_later_in_the_same_epoch() -> None:
+    state = replica(me=3)
+    quicker = Pace(idle_block_ms=100, rotate_every=2)
+
+    decide_next(state, "one", pace=quicker)
+    at_two = primary_at(state, FIRST_VIEW), pace_of(state)
+    decide_next(state, "two")
+
+    assert at_two == (0, Pace(idle_block_ms=IDLE_MS, rotate_every=100))
+    assert pace_of(state) == quicker
+    assert state.members.epoch == 0
+    assert primary_at(state, FIRST_VIEW) == 0
+    decide_next(state, "three")
+    assert primary_at(state, FIRST_VIEW) == 1  # Height 4 is a multiple of 2.
+
+
+def next_block(state: ReplicaState, name: str) -> Block:
+    tip = state.tip
+    return make_block(
+        name, height=tip.height + 1, parent=tip.digest, parent_certificate=tip.certificate
+    )
+
+
+def take(state: ReplicaState, name: str, *, is_mute: bool) -> None:
+    """Have a replica take the next block from a peer, with its certificate."""
+    hand(state, 0, Blocks(blocks=(certified(next_block(state, name)),)))
+    execute(state, is_mute=is_mute)
+
+
+def test_a_replica_without_the_key_that_the_set_names_follows_and_signs_nothing() -> None:
+    state = replica(me=1)
+    take(state, "one", is_mute=True)
+    take(state, "two", is_mute=True)
+
+    effects = propose_to(state, next_block(state, "three"))
+    effects += hand_all(state, *(view_change(one, 1, height=3) for one in (0, 2, 3)))
+
+    assert not sent(effects, Prepare)
+    assert not sent(effects, ViewChange)
+    assert (state.tip.height, state.members.epoch) == (2, 0)
+
+
+def test_a_replica_that_holds_the_key_again_votes_two_heights_later() -> None:
+    state = replica(me=1)
+    for name in ("one", "two"):
+        take(state, name, is_mute=True)
+    for name in ("three", "four"):
+        take(state, name, is_mute=False)
+
+    effects = propose_to(state, next_block(state, "five"))
+
+    assert sent(effects, Prepare)
+
+
+def test_a_replica_restored_without_its_key_repeats_nothing_and_signs_nothing() -> None:
+    state, effects = restore(
+        config_of(1),
+        replace(genesis_of(4), is_mute=True),
+        (start_journal(1),),
+        is_journal_whole=True,
+        waiting=True,
+    )
+
+    effects += propose_to(state, make_block("one"))
+
+    assert not sent(effects, Prepare)
+    assert TimerKind.VIEW_CHANGE not in state.timers
