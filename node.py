@@ -17,16 +17,14 @@ from typing import Final
 
 from api.app import RunningApi, start_api
 from api.context import ApiConfig
-from config import InvalidConfig, NodeConfig, api_origins
+from config import NodeConfig, api_origins
 from consensus.state import Config
-from crypto.signatures import public_key, sign_preimage
 from crypto.validators import ReplicaId
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.files import dump_genesis, load_genesis
 from genesis.state import apply_genesis
-from ledger.contracts.governance import get_nodes
 from ledger.pool import Entry, Pool, PoolLimits
-from p2p.config import NetworkConfig, PeerAddress
+from p2p.config import NetworkConfig
 from p2p.network import Network
 from shell import blobs as blob_exchange
 from shell import fetching
@@ -39,9 +37,18 @@ from shell.chain import Chain, open_live_chain
 from shell.clock import Clock
 from shell.gossip import Gossip
 from shell.intake import Intake, submit
-from shell.keys import NodeKeys, identity_of, load_node_keys
+from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
+from shell.membership import (
+    check_own_keys,
+    follow_set,
+    is_mute,
+    make_following,
+    own_id,
+    peers_of,
+)
 from shell.mending import Mending, answer_copy, check_storage, keep_mending
+from shell.own_keys import OwnKeys, open_own_keys
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
 from shell.replica import Replica, update_backlog
@@ -106,7 +113,7 @@ async def running_node(
     layout = check_layout(config.directory)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(release_lease, take_lease(layout.lease))
-        keys = load_node_keys(layout.keys, passphrase)
+        keys = open_own_keys(layout.keys, passphrase, ReplicaId(config.node_index))
         document = load_genesis(layout.genesis)
         database = open_ledger(layout, document)
         stack.callback(database.close)
@@ -134,7 +141,7 @@ def assemble(
     layout: NodeLayout,
     database: Database,
     document: GenesisDocument,
-    keys: NodeKeys,
+    keys: OwnKeys,
     clock: Clock,
 ) -> Node:
     """Join the rooms; nothing runs yet."""
@@ -146,13 +153,13 @@ def assemble(
         )
     )
     chain = _open_chain(config, database, document, pool)
-    _check_own_keys(chain, ReplicaId(config.node_index), keys)
+    check_own_keys(chain, keys)
     verifier = Verifier(config.limits.verify_workers)
     routes: dict[int, Callable[[int, bytes], None]] = {}
     network = Network(
         NetworkConfig(host=config.p2p.host, port=config.p2p.port, kinds=KIND_RULES),
-        identity_of(keys),
-        self_id=config.node_index,
+        identity_of(keys.present),
+        self_id=own_id(chain, keys.replica),
         peers=peers_of(chain),
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
         on_fault=log_fault,
@@ -174,7 +181,7 @@ def assemble(
             network=network,
             clock=clock,
             replica=ReplicaId(config.node_index),
-            vote_key=keys.vote,
+            vote_key=lambda: keys.present.vote,
         ),
         sidecars=Sidecars(
             store=replica.sidecars,
@@ -193,7 +200,7 @@ def _make_replica(
     chain: Chain,
     verifier: Verifier,
     network: Network,
-    keys: NodeKeys,
+    keys: OwnKeys,
     clock: Clock,
 ) -> Replica:
     """Restore the replica from tip and journal, with what performs its effects."""
@@ -208,8 +215,15 @@ def _make_replica(
         recall=partial(recall, proposals),
         get_sidecar=partial(get_sidecar_or_none, sidecars),
     )
-    settings = _consensus_config(config, chain, replica_id, keys)
-    restarted = restart(chain, settings, layout.journal, proposals, bodies.get_sidecar)
+    settings = _consensus_config(config, chain, keys)
+    restarted = restart(
+        chain,
+        settings,
+        layout.journal,
+        proposals,
+        bodies.get_sidecar,
+        is_mute=partial(is_mute, chain, keys),
+    )
     return Replica(
         state=restarted.state,
         first_effects=restarted.effects,
@@ -220,6 +234,7 @@ def _make_replica(
         sidecars=sidecars,
         mending=Mending(chain=chain, network=network),
         network=network,
+        keys=keys,
         clock=clock,
     )
 
@@ -253,6 +268,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
 
     node.intake.on_added = on_added
     replica.on_fatal = on_fatal
+    replica.on_tip = partial(follow_set, make_following(node.chain, network, replica.keys))
 
 
 async def start(node: Node, document: GenesisDocument) -> None:
@@ -306,24 +322,6 @@ def log_fault(fault: Exception) -> None:
     log.error("a handler of the network failed", exc_info=fault)
 
 
-def peers_of(chain: Chain) -> tuple[PeerAddress, ...]:
-    """Return where the members listen and the keys they show, as the ledger says."""
-    pins = {member.index: member.tls_pin for member in chain.next_set.members}
-    found = []
-    for entry in get_nodes(chain.view()):
-        if entry.index in pins:
-            host, _, port = entry.p2p_address.rpartition(":")
-            found.append(
-                PeerAddress(
-                    peer_id=entry.index,
-                    host=host.strip("[]"),
-                    port=int(port),
-                    pin=pins[entry.index],
-                )
-            )
-    return tuple(found)
-
-
 def _open_chain(
     config: NodeConfig, database: Database, document: GenesisDocument, pool: Pool
 ) -> Chain:
@@ -340,34 +338,19 @@ def _open_chain(
     return open_live_chain(stored, dump_genesis(document), pool)
 
 
-def _check_own_keys(chain: Chain, replica: ReplicaId, keys: NodeKeys) -> None:
-    """Raise `InvalidConfig` unless the ledger names this node's keys for its index."""
-    member = chain.next_set.member(replica)
-    if member is None:
-        raise InvalidConfig(f"node_index = {replica} is not a member; see `medledger peers`")
-    if member.vote_key != public_key(keys.vote).data or member.tls_pin != identity_of(keys).pin:
-        raise InvalidConfig(
-            f"the keys in keys/ are not those the ledger has for node {replica}: use the node"
-            " directory they belong to, or correct node_index in node.toml"
-        )
-
-
-def _consensus_config(
-    config: NodeConfig, chain: Chain, replica: ReplicaId, keys: NodeKeys
-) -> Config:
-    parameters = chain.parameters()
+def _consensus_config(config: NodeConfig, chain: Chain, keys: OwnKeys) -> Config:
     return Config(
         chain_id=chain.chain_id,
-        replica=replica,
+        replica=keys.replica,
         boot_id=secrets.token_bytes(16),
-        sign=partial(sign_preimage, keys.vote),
+        sign=keys.sign,
         base_timeout_ms=config.timeouts.base_timeout_ms,
         timeout_cap_ms=config.timeouts.timeout_cap_ms,
         gather_ms=config.timeouts.gather_ms,
-        idle_block_ms=parameters.idle_block_ms,
+        idle_block_ms=chain.next_pace.idle_block_ms,
         status_ms=config.timeouts.status_ms,
         fetch_ms=config.timeouts.base_timeout_ms,
-        rotate_every=parameters.rotate_every,
+        rotate_every=chain.next_pace.rotate_every,
     )
 
 

@@ -17,6 +17,7 @@ from crypto.errors import CryptoError
 from genesis.errors import GenesisError
 from p2p.errors import P2pError
 from shell.execution import StateDiverged
+from shell.membership import MembershipError
 from storage.errors import StorageError
 
 NODE_ERRORS: dict[type[Exception], Exit] = {
@@ -26,6 +27,7 @@ NODE_ERRORS: dict[type[Exception], Exit] = {
     GenesisError: Exit.LOCAL,
     ConsensusError: Exit.LOCAL,
     P2pError: Exit.LOCAL,
+    MembershipError: Exit.LOCAL,
     StateDiverged: Exit.LOCAL,
     OSError: Exit.LOCAL,
 }

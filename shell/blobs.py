@@ -7,7 +7,7 @@ when the entry expires. Bytes are verified against their content address before 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final
 
@@ -72,7 +72,8 @@ class Stored:
 class Blobs:
     """The blob store with what carries its contents between nodes.
 
-    `arriving` holds one lock per blob under way, so that two readers fetch it once.
+    `vote_key` returns the key in force; `arriving` holds one lock per blob under way, so that two
+    readers fetch it once.
     """
 
     store: BlobStore
@@ -80,7 +81,7 @@ class Blobs:
     network: Network
     clock: Clock
     replica: ReplicaId
-    vote_key: SigningKey
+    vote_key: Callable[[], SigningKey]
     arriving: dict[Cid, asyncio.Lock] = field(default_factory=dict)
 
 
@@ -244,7 +245,7 @@ def _keepers(blobs: Blobs, cid: Cid) -> list[int]:
 
 def _promise(blobs: Blobs, cid: Cid, size_bytes: int) -> bytes:
     payload = storage_receipt_payload(cid, size_bytes, blobs.replica)
-    return sign(blobs.vote_key, Domain.STORAGE_RECEIPT, blobs.chain.chain_id, payload)
+    return sign(blobs.vote_key(), Domain.STORAGE_RECEIPT, blobs.chain.chain_id, payload)
 
 
 async def _skipping(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:

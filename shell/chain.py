@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from api.ports import TransactionStatus
 from consensus.blocks import Block, CertifiedBlock
+from consensus.membership import Pace
 from crypto.hashing import ChainId, Digest, Domain, digest
 from crypto.quorum import QuorumSystem
 from crypto.schema import decode, encode
@@ -17,7 +18,7 @@ from crypto.validators import Epoch, ValidatorSet
 from crypto.votes import CommitCertificate
 from ledger.blocks import BlockBodies, Header, header_digest
 from ledger.contracts.governance import VALIDATORS_KEY, get_validators
-from ledger.parameters import Parameters, get_parameters
+from ledger.parameters import PARAMETERS_KEY, Parameters, get_parameters
 from ledger.pool import Pool
 from ledger.replay import ReplayWindow, Status, needed_from_ms, transaction_status
 from ledger.state import StateView
@@ -33,9 +34,10 @@ from storage.chain import Tip
 class Chain:
     """The open chain of a running node.
 
-    `sets` are the replica sets of the tip's height and of the two after it, by epoch; `next_set`
-    is that of the height after the tip, `later_set` the one after that. Every transaction of a
-    block with a time above `indexed_from_ms` is found by its id.
+    `sets` are the replica sets of the tip's height and of the two after it, by epoch. `tip_set` is
+    the first of them, `next_set` that of the height after the tip, `later_set` the one after that;
+    so with the paces. Every transaction of a block with a time above `indexed_from_ms` is found by
+    its id.
     """
 
     stored: StoredChain
@@ -43,9 +45,12 @@ class Chain:
     pool: Pool
     replay: ReplayWindow
     indexed_from_ms: int
+    tip_set: ValidatorSet
     next_epoch: Epoch
     next_set: ValidatorSet
     later_set: ValidatorSet
+    next_pace: Pace
+    later_pace: Pace
     sets: dict[Epoch, ValidatorSet]
     height_waiters: dict[asyncio.Future[None], int] = field(default_factory=dict)
     receipt_waiters: dict[Digest, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -67,10 +72,6 @@ class Chain:
 
     def validator_sets(self) -> Mapping[Epoch, ValidatorSet]:
         return self.sets
-
-    def validators_after_next(self) -> ValidatorSet:
-        """Return the set of the height two above the tip."""
-        return self.later_set
 
     def quorum(self) -> QuorumSystem:
         return self.next_set.quorum
@@ -164,9 +165,12 @@ def open_live_chain(stored: StoredChain, genesis: bytes, pool: Pool) -> Chain:
         pool=pool,
         replay=replay,
         indexed_from_ms=_indexed_from_ms(stored),
+        tip_set=current_set,
         next_epoch=tip.epoch,
         next_set=next_set,
         later_set=later_set,
+        next_pace=_pace(_parameters_before(stored)),
+        later_pace=_pace(get_parameters(stored.world.view)),
         sets={tip.epoch: current_set},
     )
     _number_epochs(chain, tip.epoch, current_set)
@@ -181,8 +185,9 @@ def publish(chain: Chain, transactions: Sequence[Transaction]) -> None:
         tip.time_ms,
         [(one.tx_id, one.body.valid_until_ms) for one in transactions],
     )
-    current_set = chain.next_set
+    current_set = chain.tip_set = chain.next_set
     chain.next_set, chain.later_set = chain.later_set, get_validators(chain.view())
+    chain.next_pace, chain.later_pace = chain.later_pace, _pace(chain.parameters())
     _number_epochs(chain, tip.epoch, current_set)
     for one in transactions:
         for waiter in chain.receipt_waiters.pop(one.tx_id, ()):
@@ -266,6 +271,18 @@ def _set_after(stored: StoredChain, height: int) -> ValidatorSet:
     proof = stored_blocks.prove_state(stored, height, VALIDATORS_KEY)
     assert proof.value is not None, "genesis wrote the replica set"
     return decode(ValidatorSet, proof.value)
+
+
+def _parameters_before(stored: StoredChain) -> Parameters:
+    """Return the parameters in the state before the tip; those of genesis count twice."""
+    height = max(0, stored.tip.height - 1)
+    proof = stored_blocks.prove_state(stored, height, PARAMETERS_KEY)
+    assert proof.value is not None, "genesis wrote the parameters"
+    return decode(Parameters, proof.value)
+
+
+def _pace(parameters: Parameters) -> Pace:
+    return Pace(idle_block_ms=parameters.idle_block_ms, rotate_every=parameters.rotate_every)
 
 
 def _number_epochs(chain: Chain, epoch: Epoch, current_set: ValidatorSet) -> None:

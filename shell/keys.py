@@ -20,6 +20,9 @@ from crypto.signatures import Scheme, SigningKey, account_id, make_signing_key, 
 from p2p.identity import Identity, spki_pin
 
 KEYSTORE_NAME: Final = "node.keystore"
+NEXT_KEYSTORE_NAME: Final = "next.keystore"
+"""Keys that were made to follow the present ones, until the ledger names them."""
+
 VOTE_LABEL: Final = "vote"
 TLS_LABEL: Final = "tls"
 
@@ -37,7 +40,13 @@ def make_node_keys() -> NodeKeys:
 
 
 def save_node_keys(
-    directory: Path, keys: NodeKeys, passphrase: str, *, created_ms: int, kdf: Kdf
+    directory: Path,
+    keys: NodeKeys,
+    passphrase: str,
+    *,
+    created_ms: int,
+    kdf: Kdf,
+    name: str = KEYSTORE_NAME,
 ) -> None:
     """Write the keystore of a node; raises what `crypto.keystore.save_keystore` raises."""
     entries = tuple(
@@ -50,12 +59,12 @@ def save_node_keys(
         )
         for label, key in ((VOTE_LABEL, keys.vote), (TLS_LABEL, keys.tls))
     )
-    save_keystore(directory / KEYSTORE_NAME, KeystoreContent(accounts=entries), passphrase, kdf=kdf)
+    save_keystore(directory / name, KeystoreContent(accounts=entries), passphrase, kdf=kdf)
 
 
-def load_node_keys(directory: Path, passphrase: str) -> NodeKeys:
+def load_node_keys(directory: Path, passphrase: str, *, name: str = KEYSTORE_NAME) -> NodeKeys:
     """Return the keys; raises what `crypto.keystore.load_keystore` raises."""
-    path = directory / KEYSTORE_NAME
+    path = directory / name
     entries = {entry.label: entry for entry in load_keystore(path, passphrase).accounts}
     if set(entries) != {VOTE_LABEL, TLS_LABEL}:
         raise KeystoreCorrupt(f"{path} is not the keystore of a node")

@@ -70,7 +70,9 @@ from shell.journal import (
     make_bodies_record,
 )
 from shell.kinds import Kind
+from shell.membership import is_mute
 from shell.mending import Mending
+from shell.own_keys import OwnKeys
 from shell.proposals import Proposals, check, decode_header, forget, make_proposal, retain
 from shell.sidecars import store_sidecars
 from shell.timeline import Timeline, note_effect, note_executed, note_refusal
@@ -87,10 +89,15 @@ def log_fatal(problem: Exception) -> None:
     log.critical("fatal", exc_info=problem)
 
 
+def ignore_tip() -> None:
+    """Take no notice of a new tip."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Replica:
     """The core's state with what performs its effects.
 
+    `on_tip` is called when a block is executed, before the core is told of it.
     `events` wait while one is handled; `statuses` are the peers' latest heartbeats with the local
     time of arrival (ms); `invalid` counts what a peer must not have sent.
     """
@@ -103,9 +110,11 @@ class Replica:
     sidecars: SidecarStore
     mending: Mending
     network: Network
+    keys: OwnKeys
     clock: Clock
     first_effects: tuple[Effect, ...]
     on_fatal: Callable[[Exception], None] = log_fatal
+    on_tip: Callable[[], None] = ignore_tip
     events: deque[Event] = field(default_factory=deque)
     is_draining: bool = False
     is_stopped: bool = False
@@ -309,13 +318,17 @@ async def _execute(replica: Replica, effect: Decide) -> None:
     note_executed(replica.timeline)
     forget(replica.proposals, height)
     forget_votes(replica.votes, height)
+    replica.on_tip()
     update_backlog(replica)
+    chain = replica.chain
     deliver(
         replica,
         BlockExecuted(
             height=height,
             digest=effect.block.digest,
-            validators=replica.chain.validators_after_next(),
+            validators=chain.later_set,
+            pace=chain.later_pace,
+            is_mute=is_mute(chain, replica.keys, chain.later_set),
         ),
     )
 

@@ -12,7 +12,7 @@ from consensus.state import Config, ReplicaState
 from consensus.state import Tip as DecidedTip
 from crypto.hashing import ChainId, Digest
 from crypto.schema import decode
-from crypto.validators import ReplicaId
+from crypto.validators import ReplicaId, ValidatorSet
 from crypto.votes import CommitCertificate
 from ledger.blocks import Header
 from ledger.transactions import decode_transaction
@@ -50,8 +50,12 @@ def restart(
     journal_directory: Path,
     proposals: Proposals,
     get_sidecar: GetSidecar,
+    *,
+    is_mute: Callable[[ValidatorSet], bool] = lambda _validators: False,
 ) -> Restarted:
     """Open the journal and restore the replica from it; a lost journal raises the fence.
+
+    `is_mute` says whether a set names this node with a key that is not here.
 
     Raises `JournalCorrupt`, `ForeignJournal`, or `DecodeError` for a record that is none of ours.
     """
@@ -71,6 +75,10 @@ def restart(
             epoch=chain.next_epoch,
             validators=chain.next_set,
             next_validators=chain.later_set,
+            pace=chain.next_pace,
+            next_pace=chain.later_pace,
+            is_mute=is_mute(chain.next_set),
+            is_next_mute=is_mute(chain.later_set),
         ),
         records,
         is_journal_whole=journal.tail_cut is None,

@@ -16,12 +16,13 @@ from genesis.document import GenesisDocument, Invitation
 from ledger.identity_payloads import Suspend
 from ledger.parameters import Parameters
 from ledger.transactions import make_transaction, sign_transaction
-from node import Node, peers_of, running_node
+from node import Node, running_node
 from p2p.config import NetworkConfig
 from p2p.network import Network
 from shell.clock import Clock
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
+from shell.membership import peers_of
 from tests.unit.p2p.loopback import until
 
 PASSPHRASE = "nine words that nobody guesses"

@@ -67,7 +67,7 @@ async def keeper(tmp_path: Path) -> AsyncIterator[Keeper]:
         network=cast("Any", None),  # Nothing here is sent.
         clock=clock,
         replica=ReplicaId(KEEPER),
-        vote_key=signing_key("node 0", Scheme.ED25519),
+        vote_key=lambda: signing_key("node 0", Scheme.ED25519),
     )
     terms = live.hospitals.terms(SOUTH_DOCTOR)
     granted = await live.submit(

@@ -1,0 +1,94 @@
+"""Who is connected under which keys, around a change of the set."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crypto.keystore import KDF_CHEAPEST
+from crypto.validators import ReplicaId, ValidatorSet
+from shell.chain import Chain
+from shell.keys import make_node_keys, save_node_keys
+from shell.membership import (
+    ForeignKeys,
+    MembershipError,
+    NotAMember,
+    check_own_keys,
+    own_id,
+    peers_of,
+)
+from shell.own_keys import OwnKeys, open_own_keys
+from tests.unit.shell.live_chain import make_live_chain
+
+PASSPHRASE = "nine words that nobody guesses"
+NEW_PIN = b"n" * 32
+
+
+def chain_in(folder: Path) -> Chain:
+    return make_live_chain(folder).chain
+
+
+def without(validators: ValidatorSet, index: int) -> ValidatorSet:
+    return ValidatorSet(members=tuple(one for one in validators.members if one.index != index))
+
+
+def with_pin(validators: ValidatorSet, index: int, pin: bytes) -> ValidatorSet:
+    return ValidatorSet(
+        members=tuple(
+            replace(one, tls_pin=pin) if one.index == index else one for one in validators.members
+        )
+    )
+
+
+def foreign_keys(folder: Path, index: int) -> OwnKeys:
+    folder.mkdir(mode=0o700)
+    save_node_keys(folder, make_node_keys(), PASSPHRASE, created_ms=1, kdf=KDF_CHEAPEST)
+    return open_own_keys(folder, PASSPHRASE, ReplicaId(index))
+
+
+def test_a_removed_member_is_a_peer_until_the_first_block_without_it_is_decided(
+    tmp_path: Path,
+) -> None:
+    chain = chain_in(tmp_path)
+    four, three = chain.next_set, without(chain.next_set, 1)
+    seen = []
+    for sets in ((four, four, three), (four, three, three), (three, three, three)):
+        chain.tip_set, chain.next_set, chain.later_set = sets
+        seen.append([peer.peer_id for peer in peers_of(chain)])
+
+    assert seen == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 2, 3]]
+
+
+def test_a_new_member_is_a_peer_two_blocks_before_it_votes(tmp_path: Path) -> None:
+    chain = chain_in(tmp_path)
+    four, three = chain.next_set, without(chain.next_set, 1)
+    chain.tip_set, chain.next_set, chain.later_set = three, three, four
+
+    assert [peer.peer_id for peer in peers_of(chain)] == [0, 1, 2, 3]
+    assert own_id(chain, ReplicaId(1)) == 1
+    assert own_id(chain, ReplicaId(7)) is None
+
+
+def test_a_member_with_a_new_key_is_expected_under_both_while_they_overlap(tmp_path: Path) -> None:
+    chain = chain_in(tmp_path)
+    before, after = chain.next_set, with_pin(chain.next_set, 1, NEW_PIN)
+    (old_pin,) = (one.tls_pin for one in before.members if one.index == 1)
+    seen = []
+    for sets in ((before, before, after), (before, after, after), (after, after, after)):
+        chain.tip_set, chain.next_set, chain.later_set = sets
+        (peer,) = (one for one in peers_of(chain) if one.peer_id == 1)
+        seen.append(peer.pins)
+
+    assert seen == [(NEW_PIN, old_pin), (NEW_PIN, old_pin), (NEW_PIN,)]
+
+
+@pytest.mark.parametrize(
+    ("index", "error"), [(1, ForeignKeys), (9, NotAMember)], ids=["other keys", "nobody"]
+)
+def test_a_node_that_can_only_be_a_mistake_does_not_start(
+    tmp_path: Path, index: int, error: type[MembershipError]
+) -> None:
+    keys = foreign_keys(tmp_path / "keys", index)
+
+    with pytest.raises(error, match=str(index)):
+        check_own_keys(chain_in(tmp_path), keys)
