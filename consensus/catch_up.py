@@ -51,9 +51,12 @@ def on_heartbeat(state: ReplicaState) -> list[Effect]:
         peer.was_answered, peer.fetches = False, 0
     state.is_behind = state.height_at_heartbeat == height and bool(_ahead(state, 1))
     state.height_at_heartbeat = height
+    complaint = state.complaints.get(state.config.replica)
+    repeated = [] if complaint is None else [Broadcast(message=complaint)]
     return [
         set_timer(state, TimerKind.STATUS, state.config.status_ms),
         Broadcast(message=make_status(state, with_proof=False)),
+        *repeated,
     ]
 
 

@@ -8,7 +8,17 @@ message and a new height thereby all follow the same path.
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from consensus import catch_up, decision, fence, normal_case, proposing, timers, view_change
+from consensus import (
+    catch_up,
+    complaints,
+    decision,
+    evidence,
+    fence,
+    normal_case,
+    proposing,
+    timers,
+    view_change,
+)
 from consensus.effects import Effect, Ignore
 from consensus.events import (
     BacklogChanged,
@@ -16,6 +26,7 @@ from consensus.events import (
     Event,
     LoopLagged,
     MessageReceived,
+    PrimarySuspected,
     ProposalChecked,
     ProposalMade,
     Timer,
@@ -28,6 +39,8 @@ from consensus.membership import Membership
 from consensus.messages import (
     Blocks,
     Commit,
+    Complaint,
+    Contradiction,
     Fetch,
     FetchProposal,
     Message,
@@ -49,6 +62,7 @@ STEPS: Final[tuple[Callable[[ReplicaState], list[Effect] | None], ...]] = (
     decision.decide_if_committed,
     catch_up.check_proposed_if_committed,
     timers.start_first_view,
+    complaints.leave_if_complained,
     view_change.join_if_others_left,
     view_change.adopt_new_view,
     normal_case.accept_pre_prepare,
@@ -76,6 +90,8 @@ def handle(state: ReplicaState, event: Event) -> list[Effect]:
             effects = decision.on_block_executed(state, event)
         case BacklogChanged():
             effects = timers.on_backlog(state, waiting=event.waiting)
+        case PrimarySuspected():
+            effects = complaints.on_suspected(state, event)
         case LoopLagged():
             effects = timers.on_lag(state, event.lag_ms)
         case _:
@@ -107,6 +123,11 @@ def _next_step(state: ReplicaState) -> list[Effect] | None:
 def on_message(state: ReplicaState, sender: ReplicaId, message: Message) -> list[Effect]:
     if sender == state.config.replica:
         return [Ignore(sender=sender, kind=type(message).__name__, reason="from ourselves")]
+    reports = evidence.examine(state, sender, message)
+    return [*reports, *_on_message(state, sender, message)]
+
+
+def _on_message(state: ReplicaState, sender: ReplicaId, message: Message) -> list[Effect]:
     match message:
         case PrePrepare() | Prepare() | Commit() | ViewChange() | NewView():
             return on_vote(state, sender, message)
@@ -120,6 +141,10 @@ def on_message(state: ReplicaState, sender: ReplicaId, message: Message) -> list
             return catch_up.on_fetch_proposal(state, sender, message)
         case Proposal():
             return catch_up.on_proposal(state, sender, message)
+        case Complaint():
+            return complaints.on_complaint(state, sender, message)
+        case Contradiction():
+            return []  # What it proves is reported already.
         case _:
             assert_never(message)
 
@@ -149,7 +174,9 @@ def on_vote(state: ReplicaState, sender: ReplicaId, vote: Vote) -> list[Effect]:
     mailbox = state.instance.mailbox if is_present else state.next_mailbox
     view = state.instance.view if is_present else FIRST_VIEW
     reason = put(mailbox, vote, own_view=view)
-    return [] if reason is None else [Ignore(sender=sender, kind=kind, reason=reason)]
+    if reason is not None:
+        return [Ignore(sender=sender, kind=kind, reason=reason)]
+    return evidence.contradict(state, vote)
 
 
 def on_timer(state: ReplicaState, timer: Timer) -> list[Effect]:

@@ -10,6 +10,7 @@ from collections import Counter
 from consensus.blocks import Block
 from consensus.effects import Decide, Effect, Ignore
 from consensus.events import BlockExecuted, TimerKind
+from consensus.evidence import contradict_decision, keep_past_votes
 from consensus.fence import lift_if_passed
 from consensus.fetching import pause_fetching, stop_fetching
 from consensus.mailbox import Mailbox, views_of, votes_at
@@ -17,10 +18,10 @@ from consensus.membership import follow
 from consensus.messages import Commit
 from consensus.peers import forget_leavers, note_failure, note_success
 from consensus.soundness import block_fault, commit_fault
-from consensus.state import Instance, ReplicaState, Tip, height_of, is_executed
+from consensus.state import Instance, ReplicaState, Tip, height_of, is_executed, primary_at
 from consensus.timers import cancel_timer
 from crypto.validators import ReplicaId
-from crypto.votes import CommitCertificate, View
+from crypto.votes import FIRST_VIEW, CommitCertificate, View
 
 
 def decide_if_committed(state: ReplicaState) -> list[Effect] | None:
@@ -62,7 +63,11 @@ def decide(
 ) -> list[Effect]:
     """Make `block` the tip and hand it to the shell; the next height waits for its execution."""
     assert state.next_members is not None, "execute before deciding the next"
-    stop = [*stop_agreeing(state), *stop_fetching(state)]
+    effects = [
+        *stop_agreeing(state),
+        *stop_fetching(state),
+        *contradict_decision(state, certificate),
+    ]
     state.tip = Tip(
         height=block.height,
         digest=block.digest,
@@ -70,11 +75,13 @@ def decide(
         is_empty=not block.payload,
         certificate=certificate,
     )
+    keep_past_votes(state)
     state.members, state.next_members = state.next_members, None
     state.instance = Instance(mailbox=state.next_mailbox)
     state.next_mailbox = Mailbox()
     state.is_behind = False
-    return [*stop, Decide(block=block, certificate=certificate, bodies=bodies)]
+    _keep_complaints(state)
+    return [*effects, Decide(block=block, certificate=certificate, bodies=bodies)]
 
 
 def on_block_executed(state: ReplicaState, event: BlockExecuted) -> list[Effect]:
@@ -96,6 +103,15 @@ def stop_agreeing(state: ReplicaState) -> list[Effect]:
         *cancel_timer(state, TimerKind.PROPOSE),
         *cancel_timer(state, TimerKind.VIEW_CHANGE),
     ]
+
+
+def _keep_complaints(state: ReplicaState) -> None:
+    """Keep the complaints of members about the base of the new height; others are settled."""
+    base, members = primary_at(state, FIRST_VIEW), state.members
+    for signer, complaint in list(state.complaints.items()):
+        about = (complaint.epoch, complaint.primary)
+        if about != (members.epoch, base) or signer not in members.order:
+            del state.complaints[signer]
 
 
 def _commit_quorum(state: ReplicaState) -> CommitCertificate | None:

@@ -12,6 +12,7 @@ from consensus.blocks import Block
 from consensus.events import Timer
 from consensus.messages import Message
 from consensus.records import Record
+from crypto.evidence import Evidence
 from crypto.hashing import Digest
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import CommitCertificate, Height, View
@@ -117,6 +118,16 @@ class CancelTimer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportEvidence:
+    """A member signed two votes for one slot: keep the proof, bring it to the ledger (rule 16).
+
+    At most once for each slot; both signatures were checked.
+    """
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ignore:
     """Something was dropped; log and count it. `sender` is None for events of our own."""
 
@@ -136,5 +147,6 @@ Effect: TypeAlias = (
     | Decide
     | SetTimer
     | CancelTimer
+    | ReportEvidence
     | Ignore
 )

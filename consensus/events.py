@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from consensus.blocks import Block
 from consensus.membership import Pace
-from consensus.messages import Message
+from consensus.messages import Message, Suspicion
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
 from crypto.votes import Height, View
@@ -103,6 +103,14 @@ class LoopLagged:
     lag_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrimarySuspected:
+    """The shell measured that the base primary is slow, or leaves out what waits (rule 13)."""
+
+    primary: ReplicaId
+    reason: Suspicion
+
+
 Event: TypeAlias = (
     MessageReceived
     | TimerExpired
@@ -111,4 +119,5 @@ Event: TypeAlias = (
     | BlockExecuted
     | BacklogChanged
     | LoopLagged
+    | PrimarySuspected
 )

@@ -5,6 +5,7 @@ No message can break these: they are our own mistakes if broken, and stop the pr
 
 from typing import Final
 
+from consensus.evidence import PAST_HEIGHTS, REPORTS_MAX
 from consensus.mailbox import PHASES, VIEWS_KEPT, count_votes
 from consensus.messages import FETCH_COUNT_MAX
 from consensus.state import ReplicaState, is_executed
@@ -51,6 +52,10 @@ def retained(state: ReplicaState) -> int:
         + len(instance.basis)
         + len(state.peers)
         + len(state.fetched)
+        + len(instance.contradicted)
+        + len(state.past_votes)
+        + len(state.reported)
+        + len(state.complaints)
         + (0 if state.fence is None else len(state.fence.proven))
     )
 
@@ -59,4 +64,5 @@ def retained_max(quorum: QuorumSystem) -> int:
     """Return the most that `retained` may ever be, whatever peers send (B1)."""
     votes = 2 * len(PHASES) * VIEWS_KEPT * quorum.n
     blocks = 4 * (BLOCKS_KEPT + quorum.f)
-    return votes + blocks + quorum.strong + 2 * 2 * quorum.n + FETCH_COUNT_MAX
+    past = (PAST_HEIGHTS + 2) * len(PHASES) * VIEWS_KEPT * quorum.n + REPORTS_MAX * quorum.n
+    return votes + past + 2 * quorum.n + blocks + quorum.strong + 2 * 2 * quorum.n + FETCH_COUNT_MAX

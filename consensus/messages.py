@@ -11,18 +11,23 @@
     8    Blocks         88 MiB: one block of the largest size, or many small ones
     9    FetchProposal  64
     10   Proposal       block + bodies
+    11   Complaint      128
+    20   Contradiction      384
 
 Every vote names its epoch, so that none counts in another generation of the replica set. The
 first byte of a message is its array length, the second its tag, so that the limit of the type is
 known before anything is parsed.
 """
 
+import enum
+import struct
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, get_args
 
 from consensus.blocks import BLOCK_BYTES_MAX, BODIES_BYTES_MAX, Block, CertifiedBlock
 from crypto.errors import DecodeError
-from crypto.hashing import Digest
+from crypto.evidence import SignedVote
+from crypto.hashing import ChainId, Digest, Domain
 from crypto.schema import U64, Bytes16, Bytes64, Count, Range, Size, decode, encode
 from crypto.validators import MEMBERS_MAX, Epoch, ReplicaId
 from crypto.votes import CERTIFICATE_BYTES_MAX, CommitCertificate, Height, PreparedCertificate, View
@@ -30,6 +35,13 @@ from crypto.votes import CERTIFICATE_BYTES_MAX, CommitCertificate, Height, Prepa
 VOTE_BYTES_MAX: Final = 256
 VIEW_CHANGE_BYTES_MAX: Final = CERTIFICATE_BYTES_MAX + VOTE_BYTES_MAX
 FETCH_COUNT_MAX: Final = 64
+
+
+class Suspicion(enum.Enum):
+    """Why a primary is complained about; the number is part of what is signed."""
+
+    SLOW = 1
+    CENSORING = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,14 +241,53 @@ class Proposal:
     bodies: Annotated[bytes, Size(0, BODIES_BYTES_MAX)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """Standing: this primary is slow or censors; it counts while that member is base (rule 13).
+
+    The signature covers `complaint_preimage`; it is no vote and decides nothing alone.
+    """
+
+    WIRE_TAG: ClassVar[int] = 11
+    WIRE_BYTES_MAX: ClassVar[int] = 128
+
+    epoch: Epoch
+    primary: ReplicaId
+    reason: Suspicion
+    signer: ReplicaId
+    signature: Bytes64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contradiction:
+    """Votes of others that contradict each other or a decision: who holds more, holds evidence."""
+
+    WIRE_TAG: ClassVar[int] = 20
+    WIRE_BYTES_MAX: ClassVar[int] = 384
+
+    votes: Annotated[tuple[SignedVote, ...], Count(1, 2)]
+
+
 Vote: TypeAlias = PrePrepare | Prepare | Commit | ViewChange | NewView
 """What belongs to one (epoch, height, view) and has a signer."""
 
-Message: TypeAlias = Vote | Status | Fetch | Blocks | FetchProposal | Proposal
+Message: TypeAlias = (
+    Vote | Status | Fetch | Blocks | FetchProposal | Proposal | Complaint | Contradiction
+)
 
 MESSAGE_KINDS: Final[tuple[type[Message], ...]] = get_args(Message)
 
+_COMPLAINT: Final = struct.Struct(">QHB")
+
 _BY_TAG: Final = {kind.WIRE_TAG: kind for kind in MESSAGE_KINDS}
+
+
+def complaint_preimage(
+    chain_id: ChainId, epoch: Epoch, primary: ReplicaId, reason: Suspicion
+) -> bytes:
+    """Return the bytes that a complaint signs."""
+    fields = _COMPLAINT.pack(epoch, primary, reason.value)
+    return Domain.COMPLAINT.value + chain_id + fields
 
 
 def encode_message(message: Message) -> bytes:

@@ -12,7 +12,7 @@ from consensus.messages import NewView, Prepare, PrePrepare
 from consensus.peers import note_failure
 from consensus.records import PreparedRecord, ProposalRecord, Record
 from consensus.soundness import fresh_fault
-from consensus.state import ReplicaState, height_of, is_primary, may_vote, primary_at
+from consensus.state import Departure, ReplicaState, height_of, is_primary, may_vote, primary_at
 from consensus.view_change import check_block, leave_view
 from consensus.votes import has_voted, keep_own, make_commit, make_prepare, vote_record
 from crypto.votes import FIRST_VIEW, PreparedCertificate, View
@@ -34,7 +34,7 @@ def accept_pre_prepare(state: ReplicaState) -> list[Effect] | None:
     fault = fresh_fault(state, message)
     if fault is not None:
         ignored = Ignore(sender=primary, kind="PrePrepare", reason=fault)
-        return [ignored, *leave_view(state, View(FIRST_VIEW + 1))]
+        return [ignored, *leave_view(state, View(FIRST_VIEW + 1), Departure.UNSOUND)]
 
     instance.proposal = message
     instance.blocks[message.digest] = message.block
@@ -72,7 +72,7 @@ def on_proposal_checked(state: ReplicaState, event: ProposalChecked) -> list[Eff
         return [refused, *pause_fetching(state, event.digest)]
     if not may_vote(state):
         return [refused]
-    return [refused, *leave_view(state, View(instance.view + 1))]
+    return [refused, *leave_view(state, View(instance.view + 1), Departure.REFUSED)]
 
 
 def prepare_if_valid(state: ReplicaState) -> list[Effect] | None:

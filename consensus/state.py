@@ -4,6 +4,8 @@ The chain below is the `tip`; the height above it is the `Instance`, with its ow
 dropped whole when it is decided. What is kept about others is bounded by the number of members.
 """
 
+import enum
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +13,16 @@ from consensus.blocks import Block, CertifiedBlock
 from consensus.events import TimerKind
 from consensus.mailbox import Mailbox
 from consensus.membership import Membership, Pace, primary_of
-from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
+from consensus.messages import (
+    Commit,
+    Complaint,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Status,
+    ViewChange,
+)
+from crypto.evidence import Fault, SignedVote
 from crypto.hashing import ChainId, Digest
 from crypto.validators import ReplicaId
 from crypto.votes import (
@@ -45,6 +56,18 @@ class Config:
     status_ms: int
     fetch_ms: int
     rotate_every: int
+
+
+class Departure(enum.Enum):
+    """Why a replica moved to a higher view; the value is how metrics name it."""
+
+    TIMER = "timer"  # No decision in time.
+    JOINED = "joined"  # f + 1 others had left.
+    FOLLOWED = "followed"  # A new-view of a view above ours.
+    UNSOUND = "unsound"  # The proposal does not stand on our tip, or is another's.
+    REFUSED = "refused"  # The shell found the proposal invalid.
+    COMPLAINT_SLOW = "complaint.slow"
+    COMPLAINT_CENSORING = "complaint.censoring"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +119,7 @@ class Instance:
     is_idle: bool = False  # Nothing waits: the timers of view 0 run with the idle delay.
     is_extended: bool = False  # The deadline of this view was moved once.
     lag_ms: int = 0
+    contradicted: dict[ReplicaId, None] = field(default_factory=dict)  # Whose votes, in this view.
     own: Own = field(default_factory=Own)
     mailbox: Mailbox = field(default_factory=Mailbox)
 
@@ -170,6 +194,10 @@ class ReplicaState:
     fetches_of_strangers: int = 0  # Since the last heartbeat.
     height_at_heartbeat: Height = GENESIS_HEIGHT
     is_behind: bool = False  # Others were ahead for a whole heartbeat.
+    complaints: dict[ReplicaId, Complaint] = field(default_factory=dict)  # About the base.
+    view_changes: Counter[Departure] = field(default_factory=Counter)  # Since the start.
+    past_votes: dict[Fault, SignedVote] = field(default_factory=dict)  # Of decided heights.
+    reported: dict[Fault, None] = field(default_factory=dict)  # Slots with evidence of two votes.
     timers: dict[TimerKind, int] = field(default_factory=dict)  # Serial of each that runs.
     timer_serial: int = 0
 

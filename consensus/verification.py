@@ -14,6 +14,8 @@ from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import (
     Blocks,
     Commit,
+    Complaint,
+    Contradiction,
     Fetch,
     FetchProposal,
     Message,
@@ -23,8 +25,10 @@ from consensus.messages import (
     Proposal,
     Status,
     ViewChange,
+    complaint_preimage,
 )
 from crypto.errors import InvalidCertificate
+from crypto.evidence import signed_vote_job
 from crypto.hashing import ChainId, Digest
 from crypto.signatures import SignatureJob
 from crypto.validators import Epoch, ValidatorSet
@@ -94,6 +98,13 @@ def _jobs(message: Message, sets: Sets, chain_id: ChainId) -> Iterator[Signature
         case Blocks(blocks=blocks):
             for one in blocks:
                 yield from _commit_jobs(one.certificate, sets, chain_id)
+        case Complaint():
+            members = _members(sets, message.epoch)
+            preimage = complaint_preimage(chain_id, message.epoch, message.primary, message.reason)
+            yield vote_job(message.signer, message.signature, preimage, members)
+        case Contradiction(votes=votes):
+            for vote in votes:
+                yield signed_vote_job(vote, _members(sets, vote.epoch), chain_id)
         case Fetch() | FetchProposal() | Proposal():
             return
 

@@ -18,6 +18,7 @@ from consensus.proposing import propose, request_proposal
 from consensus.records import ViewChangeRecord
 from consensus.soundness import choose, new_view_fault, prepared_fault
 from consensus.state import (
+    Departure,
     ReplicaState,
     height_of,
     is_primary,
@@ -41,15 +42,15 @@ def on_view_timer(state: ReplicaState) -> list[Effect]:
     extended = extend_by_lag(state)
     if extended is not None:
         return extended
-    return leave_view(state, View(state.instance.view + 1))
+    return leave_view(state, View(state.instance.view + 1), Departure.TIMER)
 
 
-def leave_view(state: ReplicaState, view: View) -> list[Effect]:
+def leave_view(state: ReplicaState, view: View, reason: Departure) -> list[Effect]:
     """Move up to `view`: say so durably, with the highest certificate; vote below no more."""
     assert view > state.instance.view, "the view never falls"
     if view > VIEW_MAX:
         return []
-    effects = _enter(state, view)
+    effects = _enter(state, view, reason)
     message = make_view_change(state, state.instance.prepared)
     keep_own(state, message)
     return [
@@ -73,7 +74,7 @@ def join_if_others_left(state: ReplicaState) -> list[Effect] | None:
     f = state.members.quorum.f
     if len(views) <= f or views[f] <= state.instance.view:
         return None
-    return leave_view(state, views[f])
+    return leave_view(state, views[f], Departure.JOINED)
 
 
 def adopt_new_view(state: ReplicaState) -> list[Effect] | None:
@@ -152,14 +153,16 @@ def signers_of(certificate: PreparedCertificate) -> tuple[ReplicaId, ...]:
     return tuple(sorted((certificate.primary, *backups)))
 
 
-def _enter(state: ReplicaState, view: View) -> list[Effect]:
+def _enter(state: ReplicaState, view: View, reason: Departure) -> list[Effect]:
     """Forget the proposal of the view below; keep what may still be decided."""
+    state.view_changes[reason] += 1
     instance = state.instance
     instance.view = view
     instance.proposal = None
     instance.chosen = None
     instance.basis = ()
     instance.checking = {}
+    instance.contradicted = {}
     instance.is_requested = instance.is_timed = instance.is_extended = False
     instance.lag_ms = 0
     forget_blocks(state)
@@ -189,7 +192,9 @@ def forget_blocks(state: ReplicaState) -> None:
 
 def _adopt(state: ReplicaState, message: NewView) -> list[Effect]:
     instance = state.instance
-    effects = _enter(state, message.view) if message.view > instance.view else []
+    effects: list[Effect] = []
+    if message.view > instance.view:
+        effects = _enter(state, message.view, Departure.FOLLOWED)
     instance.chosen = choose(message.view_changes)
     instance.proposal = message.pre_prepare
     instance.blocks[message.digest] = message.pre_prepare.block

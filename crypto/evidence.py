@@ -20,7 +20,7 @@ from crypto.validators import Epoch, ReplicaId, ValidatorSet
 from crypto.votes import Height, View, VoteType, vote_job, vote_preimage
 
 SINGLE_VOTES: Final = (VoteType.PRE_PREPARE, VoteType.PREPARE, VoteType.COMMIT)
-"""The types of which a correct member signs one digest in a view."""
+"""The types that vote for a block: of each, a correct member signs one digest in a view."""
 
 
 class Fault(NamedTuple):
@@ -63,7 +63,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         if self.first.vote not in SINGLE_VOTES:
-            raise ValueError("a vote of a type that may be signed twice")
+            raise ValueError("a view-change votes for no block")
         if fault_of(self.first) != fault_of(self.second):
             raise ValueError("two votes of different members or slots")
         if self.first.digest >= self.second.digest:
@@ -105,8 +105,7 @@ def evidence_jobs(
     if validators.member(evidence.fault.signer) is None:
         raise InvalidEvidence(f"replica {evidence.fault.signer} is no member of that epoch")
     first, second = (
-        vote_job(vote.signer, vote.signature, _preimage(vote, chain_id), validators)
-        for vote in (evidence.first, evidence.second)
+        signed_vote_job(vote, validators, chain_id) for vote in (evidence.first, evidence.second)
     )
     return first, second
 
@@ -117,5 +116,7 @@ def check_evidence(evidence: Evidence, validators: ValidatorSet, chain_id: Chain
         raise InvalidEvidence(f"replica {evidence.fault.signer} did not sign both votes")
 
 
-def _preimage(vote: SignedVote, chain_id: ChainId) -> bytes:
-    return vote_preimage(chain_id, vote.epoch, vote.vote, vote.height, vote.view, vote.digest)
+def signed_vote_job(vote: SignedVote, validators: ValidatorSet, chain_id: ChainId) -> SignatureJob:
+    """Return the check of one vote; raise `InvalidCertificate` for a signer outside the set."""
+    preimage = vote_preimage(chain_id, vote.epoch, vote.vote, vote.height, vote.view, vote.digest)
+    return vote_job(vote.signer, vote.signature, preimage, validators)

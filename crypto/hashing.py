@@ -37,6 +37,7 @@ class Domain(bytes, enum.Enum):
     PREPARED_CERTIFICATE = b"medledger/prepared-certificate/v1"
     VALIDATOR_SET = b"medledger/validator-set/v1"
     VOTE = b"medledger/vote/v1"
+    COMPLAINT = b"medledger/complaint/v1"
     EVIDENCE = b"medledger/evidence/v1"
     SIDECAR = b"medledger/sidecar/v1"
     RECORD_ID = b"medledger/record-id/v1"

@@ -21,6 +21,7 @@ from consensus.effects import (
     Effect,
     Ignore,
     Persist,
+    ReportEvidence,
     RequestProposal,
     Send,
     SendBlocks,
@@ -61,6 +62,7 @@ from shell.blocks import push_blocks, push_proposal
 from shell.bodies import Bodies
 from shell.chain import Chain
 from shell.clock import Clock
+from shell.evidence import Reports, keep_report
 from shell.execution import execute
 from shell.journal import (
     BodiesRecord,
@@ -123,6 +125,7 @@ class Replica:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
     invalid: Counter[int] = field(default_factory=Counter)
+    reports: Reports = field(default_factory=Reports)
     statuses: dict[int, tuple[Status, int]] = field(default_factory=dict)
     lag_ms_max: int = 0
     timeline: Timeline = field(default_factory=Timeline)
@@ -266,6 +269,8 @@ def _perform(replica: Replica, effect: Effect) -> None:
             _set_timer(replica, effect)
         case CancelTimer():
             _cancel_timer(replica, effect.timer.kind)
+        case ReportEvidence():
+            keep_report(replica.reports, effect.evidence, replica.clock.now_ms())
         case Ignore():
             replica.ignored[effect.reason] += 1
             details = {"peer": effect.sender, "type": effect.kind, "reason": effect.reason}

@@ -40,6 +40,7 @@ from consensus.effects import (
     Effect,
     Ignore,
     Persist,
+    ReportEvidence,
     Send,
     SendBlocks,
     SendProposal,
@@ -157,6 +158,10 @@ class Table:
                 return f"check {self.name(block)}{'' if is_fresh else ' again'}"
             case Ignore(sender=sender, kind=kind, reason=reason):
                 return f"ignore {kind} of {sender}: {reason}"
+            case ReportEvidence(evidence=evidence):
+                fault = evidence.fault
+                slot = f"h{fault.height} v{fault.view} {fault.vote.name.lower()}"
+                return f"evidence against {fault.signer}: {slot}"
             case SendBlocks(to=to, from_height=height):
                 return f"serve {to} blocks from h{height}"
             case SendProposal(to=to):

@@ -19,6 +19,7 @@ from consensus.effects import (
     Effect,
     Ignore,
     Persist,
+    ReportEvidence,
     RequestProposal,
     Send,
     SendBlocks,
@@ -49,6 +50,7 @@ from consensus.records import JournalStarted, ProposalRecord
 from consensus.restore import Decided, restore
 from consensus.state import Config, ReplicaState, Tip
 from consensus.verification import make_verifiable, message_signature_jobs
+from crypto.evidence import Evidence
 from crypto.hashing import Digest
 from crypto.validators import Epoch, ReplicaId, ValidatorSet
 from crypto.votes import GENESIS_HEIGHT, Height
@@ -123,6 +125,7 @@ class Host:
     disk: Disk
     state: ReplicaState | None = None
     boots: int = 0
+    evidence: list[Evidence] = field(default_factory=list)
     queue: deque[Event] = field(default_factory=deque)
     is_performing: bool = False
     had_backlog: bool = False
@@ -296,6 +299,8 @@ def _perform(host: Host, effect: Effect) -> bool:
             world.start_timer(host, effect.timer, effect.delay_ms)
         case CancelTimer():
             world.stop_timer(host, effect.timer)
+        case ReportEvidence():
+            host.evidence.append(effect.evidence)
         case Ignore():
             host.ignored[effect.reason] = host.ignored.get(effect.reason, 0) + 1
         case _:

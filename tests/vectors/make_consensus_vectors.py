@@ -12,6 +12,8 @@ from consensus.blocks import Block, CertifiedBlock
 from consensus.messages import (
     Blocks,
     Commit,
+    Complaint,
+    Contradiction,
     Fetch,
     FetchProposal,
     Message,
@@ -20,7 +22,9 @@ from consensus.messages import (
     PrePrepare,
     Proposal,
     Status,
+    Suspicion,
     ViewChange,
+    complaint_preimage,
     encode_message,
 )
 from consensus.records import (
@@ -206,6 +210,15 @@ EVIDENCE = make_evidence(
     )
 )
 assert EVIDENCE is not None
+COMPLAINT = Complaint(
+    epoch=EPOCH,
+    primary=ReplicaId(0),
+    reason=Suspicion.CENSORING,
+    signer=ReplicaId(2),
+    signature=sign_preimage(
+        KEYS[2], complaint_preimage(CHAIN, EPOCH, ReplicaId(0), Suspicion.CENSORING)
+    ),
+)
 MESSAGES: dict[str, Message] = {
     "pre_prepare": PRE_PREPARE,
     "prepare": PREPARE,
@@ -219,6 +232,8 @@ MESSAGES: dict[str, Message] = {
         blocks=(CertifiedBlock(block=BLOCK, certificate=COMMITTED, bodies=b"bodies"),)
     ),
     "fetch_proposal": FetchProposal(height=HEIGHT, digest=BLOCK.digest),
+    "complaint": COMPLAINT,
+    "contradiction": Contradiction(votes=(EVIDENCE.first, EVIDENCE.second)),
     "proposal": Proposal(block=FIRST_BLOCK, bodies=b""),
 }
 RECORDS: dict[str, Record] = {
@@ -247,6 +262,9 @@ def make_vectors() -> dict[str, object]:
             ).hex()
             for vote in VoteType
         },
+        "complaint_preimage": complaint_preimage(
+            CHAIN, EPOCH, ReplicaId(0), Suspicion.CENSORING
+        ).hex(),
         "commit_certificate": {
             "encoded": encode(COMMITTED).hex(),
             "digest": certificate_digest(COMMITTED).hex(),

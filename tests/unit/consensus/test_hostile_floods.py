@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 
 from consensus.effects import Effect, Send
 from consensus.events import TimerKind
+from consensus.evidence import signed_vote
 from consensus.invariants import retained, retained_max
 from consensus.mailbox import VIEWS_KEPT, Mailbox, count_votes, put
 from consensus.messages import (
     Blocks,
     Commit,
+    Complaint,
+    Contradiction,
     Fetch,
     FetchProposal,
     Message,
@@ -20,11 +23,12 @@ from consensus.messages import (
     Prepare,
     PrePrepare,
     Proposal,
+    Suspicion,
     ViewChange,
 )
 from consensus.state import ReplicaState
 from crypto.hashing import Digest
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height, View
 from tests.unit.consensus.replicas import (
     accept,
@@ -71,7 +75,7 @@ def invent_message(draw: random.Random) -> Message:
         report = prepared(
             block, primary=draw.choice((0, 1)), backups=(2, 3), view=draw.randrange(min(view, 4))
         )
-    kind = draw.randrange(10)
+    kind = draw.randrange(12)
     match kind:
         case 0:
             return pre_prepare(signer, block, view=view)
@@ -100,6 +104,17 @@ def invent_message(draw: random.Random) -> Message:
             return FetchProposal(height=Height(height), digest=block.digest)
         case 8:
             return Proposal(block=block, bodies=draw.choice((b"", b"bodies")))
+        case 9:
+            votes = (prepare(signer, block, view=view), commit(draw.choice(PEERS), block))
+            return Contradiction(votes=tuple(signed_vote(vote) for vote in votes))
+        case 10:
+            return Complaint(
+                epoch=Epoch(draw.choice((0, 1))),
+                primary=ReplicaId(draw.choice(PEERS)),
+                reason=draw.choice(list(Suspicion)),
+                signer=ReplicaId(signer),
+                signature=bytes(64),
+            )
         case _:
             return Blocks(blocks=(certified(block),) * draw.randint(0, 1))
 

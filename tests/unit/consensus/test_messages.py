@@ -7,14 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.evidence import signed_vote
 from consensus.messages import (
     MESSAGE_KINDS,
     Blocks,
+    Complaint,
+    Contradiction,
     Fetch,
     FetchProposal,
     Message,
     Proposal,
     Status,
+    Suspicion,
+    complaint_preimage,
     decode_message,
     encode_message,
 )
@@ -34,9 +39,9 @@ from consensus.votes import vote_record
 from crypto.errors import DecodeError
 from crypto.schema import from_plain, to_plain
 from crypto.signatures import SignatureJob
-from crypto.validators import Epoch
+from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height
-from tests.simulation.ideal import CHAIN, is_signed, make_validators
+from tests.simulation.ideal import CHAIN, is_signed, make_signer, make_validators
 from tests.unit.consensus.replicas import (
     certified,
     commit,
@@ -76,6 +81,14 @@ MESSAGES: list[Message] = [
     Blocks(blocks=(certified(BLOCK), certified(SECOND))),
     FetchProposal(height=Height(1), digest=BLOCK.digest),
     Proposal(block=BLOCK, bodies=b"bodies"),
+    Complaint(
+        epoch=Epoch(0),
+        primary=ReplicaId(0),
+        reason=Suspicion.SLOW,
+        signer=ReplicaId(2),
+        signature=make_signer(2)(complaint_preimage(CHAIN, Epoch(0), ReplicaId(0), Suspicion.SLOW)),
+    ),
+    Contradiction(votes=(signed_vote(prepare(1, BLOCK)), signed_vote(commit(2, BLOCK)))),
 ]
 RECORDS: list[Record] = [
     start_journal(3),

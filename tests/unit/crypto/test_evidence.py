@@ -104,7 +104,7 @@ def test_one_vote_signed_twice_proves_nothing() -> None:
         Evidence(first=vote, second=again)
 
 
-def test_a_view_change_may_be_signed_with_another_certificate() -> None:
+def test_view_changes_are_no_evidence_as_they_vote_for_no_block() -> None:
     slot = SLOT._replace(vote=VoteType.VIEW_CHANGE)
 
     assert make_evidence(sign(slot, ONE), sign(slot, OTHER)) is None

@@ -1,0 +1,54 @@
+"""What this node can prove about others: evidence of equivocation, kept until the ledger has it.
+
+The core reports each slot once and says nothing about the time before its last decisions, so what
+is kept here is what an operator sees, and what is brought to the ledger.
+"""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from crypto.evidence import Evidence, Fault
+
+log = logging.getLogger("medledger.evidence")
+
+REPORTS_MAX: Final = 256
+"""Reports kept; the oldest falls away first. One slot of a member is enough to act upon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One proof, and the local time at which this node had both votes."""
+
+    evidence: Evidence
+    found_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Reports:
+    """Proofs by slot, oldest first; `counts` says how many slots of each member since the start."""
+
+    by_fault: dict[Fault, Report] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
+
+
+def keep_report(reports: Reports, evidence: Evidence, now_ms: int) -> None:
+    """Keep a proof, say so to the operator, and forget the oldest beyond the limit."""
+    fault = evidence.fault
+    if fault in reports.by_fault:
+        return
+    reports.by_fault[fault] = Report(evidence=evidence, found_ms=now_ms)
+    reports.counts[fault.signer] += 1
+    if len(reports.by_fault) > REPORTS_MAX:
+        del reports.by_fault[next(iter(reports.by_fault))]
+    log.error(
+        "equivocation",
+        extra={
+            "node": fault.signer,
+            "epoch": fault.epoch,
+            "height": fault.height,
+            "view": fault.view,
+            "type": fault.vote.name.lower(),
+        },
+    )
