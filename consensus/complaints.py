@@ -23,7 +23,8 @@ def on_suspected(state: ReplicaState, event: PrimarySuspected) -> list[Effect]:
     me = state.config.replica
     if event.primary == me or event.primary != primary_at(state, FIRST_VIEW):
         return [Ignore(sender=None, kind="PrimarySuspected", reason="not the base")]
-    if state.fence is not None or me not in state.members.order:
+    is_silenced = state.fence is not None or state.members.is_mute
+    if is_silenced or me not in state.members.order:
         return [Ignore(sender=None, kind="PrimarySuspected", reason="we sign nothing")]
     if me in state.complaints:
         return [Ignore(sender=None, kind="PrimarySuspected", reason="complained already")]
