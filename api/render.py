@@ -20,7 +20,7 @@ from ledger.access_payloads import (
     WholeOrganisation,
 )
 from ledger.access_state import EndedGrant, Grant, Request
-from ledger.accounts import Account, Organisation
+from ledger.accounts import Account, Organisation, seal_key_in_force
 from ledger.blocks import Header, header_digest
 from ledger.decision import Decision
 from ledger.explain import Explanation
@@ -112,6 +112,7 @@ def render_block(block: StoredBlock, tx_ids: list[Digest], *, first: int) -> Jso
 
 
 def render_account(account: Account) -> Json:
+    seal = seal_key_in_force(account)
     return {
         "account": account.account_id.hex(),
         "org": account.org,
@@ -120,9 +121,9 @@ def render_account(account: Account) -> Json:
         "sign_key": account.sign_key.data.hex(),
         "sign_scheme": account.sign_key.scheme.name,
         "sign_key_id": account.sign_key_id.hex(),
-        "seal_key": account.seal_key.data.hex(),
-        "seal_scheme": account.seal_key.scheme.name,
-        "seal_key_id": account.seal_key_id.hex(),
+        "seal_key": None if seal is None else seal.key.data.hex(),
+        "seal_scheme": None if seal is None else seal.key.scheme.name,
+        "seal_key_id": None if seal is None else seal.key_id.hex(),
         "registered_height": account.registered_height,
         "specialty": account.specialty,
         "licence": None if account.licence is None else account.licence.hex(),

@@ -35,12 +35,13 @@ from genesis.ceremony import (
     make_founding_node,
     make_founding_statement,
 )
-from genesis.document import GenesisDocument, Invitation, NodeClaim, chain_id_of
+from genesis.document import GenesisDocument, Invitation, chain_id_of
 from genesis.state import apply_genesis, founding_validators
 from ledger.accounts import OrgId, Role
 from ledger.blocks import genesis_header_digest, receipts_root
 from ledger.identity_payloads import Register, Suspend
 from ledger.key_proofs import sign_registration, sign_seal_binding
+from ledger.nodes import NodeClaim
 from ledger.parameters import Parameters
 from ledger.pool import Pool, PoolLimits
 from ledger.proposal import make_block

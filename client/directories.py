@@ -15,7 +15,14 @@ from crypto.notes import make_note_info
 from crypto.record_ids import AccountId
 from crypto.tags import Tag, TagKind, make_tag
 from ledger.access_payloads import Categories
-from ledger.accounts import Account, account_key, directory_key, get_account, get_directory_entry
+from ledger.accounts import (
+    Account,
+    account_key,
+    directory_key,
+    get_account,
+    get_directory_entry,
+    seal_key_in_force,
+)
 from ledger.identity_payloads import DirectoryNote, ShareDirectory
 from ledger.recipients import Recipient
 
@@ -92,10 +99,12 @@ def make_directory_notes(
 
 def directory_reader(account: Account) -> Recipient:
     """Return an account as somebody to whom a directory is sealed."""
+    seal = seal_key_in_force(account)
+    assert seal is not None, "a directory is for people and agents"
     return Recipient(
         account=account.account_id,
-        key_id=account.seal_key_id,
-        seal_key=account.seal_key,
+        key_id=seal.key_id,
+        seal_key=seal.key,
         reason="directory",
     )
 

@@ -20,7 +20,13 @@ from crypto.record_ids import AccountId, SealContext
 from crypto.sealed_format import SealSecrets
 from crypto.signatures import check_job
 from ledger.access_state import grants_key
-from ledger.accounts import Account, account_key, get_account, organisation_key
+from ledger.accounts import (
+    Account,
+    account_key,
+    get_account,
+    organisation_key,
+    seal_key_in_force,
+)
 from ledger.key_proofs import seal_binding_job
 from ledger.recipients import Recipient, recipients
 from ledger.records_payloads import EnvelopeRef
@@ -63,11 +69,16 @@ def check_recipient_keys(view: ProvenView, found: Sequence[Recipient]) -> None:
 
 def check_seal_key(account: Account) -> None:
     """Raise `KeyRejected` unless the account's sign key vouches for its seal key."""
+    seal = seal_key_in_force(account)
+    if seal is None:
+        raise KeyRejected(
+            f"account {account.account_id.hex()[:16]} is a node's: nobody seals to it"
+        )
     job = seal_binding_job(
         account.sign_key,
-        account.seal_binding,
+        seal.binding,
         account_id=account.account_id,
-        seal_key=account.seal_key,
+        seal_key=seal.key,
     )
     try:
         check_job(job)

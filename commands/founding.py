@@ -26,11 +26,11 @@ from genesis.document import (
     FoundingStatement,
     GenesisDocument,
     Invitation,
-    NodeClaim,
     chain_id_of,
 )
 from genesis.files import dump_genesis
 from ledger.accounts import OrgId, Role
+from ledger.nodes import NodeClaim
 from shell.keys import NodeKeys, identity_of, make_node_keys, save_node_keys
 from shell.restart import begin_journal
 from storage.layout import NodeLayout, make_layout

@@ -28,10 +28,11 @@ from crypto.errors import CryptoError, EncodeError
 from crypto.keystore import KDF_DEFAULT, KeystoreContent, save_keystore
 from crypto.signatures import public_key
 from genesis.ceremony import assemble
-from genesis.document import FoundingStatement, GenesisDocument, Invitation, NodeClaim, chain_id_of
+from genesis.document import FoundingStatement, GenesisDocument, Invitation, chain_id_of
 from genesis.errors import GenesisConflict, GenesisError
 from genesis.files import dump_genesis, dump_wire, load_genesis, load_wire
 from ledger.accounts import check_slug
+from ledger.nodes import NodeClaim
 from ledger.parameters import Parameters
 from shell.keys import KEYSTORE_NAME as NODE_KEYSTORE_NAME
 from shell.keys import load_node_keys, save_node_keys

@@ -9,14 +9,11 @@ from collections.abc import Iterable, Sequence
 from crypto.envelopes import SealKey
 from crypto.hashing import ChainId, Domain
 from crypto.schema import encode
-from crypto.signatures import Scheme, SigningKey, account_id, public_key, sign
+from crypto.signatures import SigningKey, account_id, public_key, sign
 from genesis.document import (
-    FoundingAccount,
-    FoundingNode,
     FoundingStatement,
     GenesisDocument,
     Invitation,
-    NodeClaim,
     StatementBody,
     check_document,
     check_statement,
@@ -24,7 +21,9 @@ from genesis.document import (
 )
 from genesis.errors import GenesisConflict
 from ledger.accounts import OrgId, Role
+from ledger.founders import FoundingAccount
 from ledger.key_proofs import sign_registration, sign_seal_binding
+from ledger.nodes import NodeClaim, NodeStatement, sign_node_claim
 
 
 def make_founding_account(
@@ -49,13 +48,9 @@ def make_founding_account(
 
 def make_founding_node(
     invitation: Invitation, claim: NodeClaim, vote_key: SigningKey
-) -> FoundingNode:
-    """Return a node's claim signed by the vote key it names."""
-    assert vote_key.scheme is Scheme.ED25519, "nodes vote with Ed25519"
-    assert public_key(vote_key).data == claim.vote_key, "the claim names this vote key"
-    chain_id = ChainId(invitation_digest(invitation))
-    possession = sign(vote_key, Domain.KEY_POSSESSION, chain_id, encode(claim))
-    return FoundingNode(claim=claim, possession=possession)
+) -> NodeStatement:
+    """Return a node's claim for this invitation, signed by the vote key it names."""
+    return sign_node_claim(claim, vote_key, ChainId(invitation_digest(invitation)))
 
 
 def make_founding_statement(
@@ -65,7 +60,7 @@ def make_founding_statement(
     name: str,
     agent: FoundingAccount,
     admins: Sequence[FoundingAccount],
-    nodes: Sequence[FoundingNode],
+    nodes: Sequence[NodeStatement],
     first_admin: SigningKey,
 ) -> FoundingStatement:
     """Return the organisation's statement, signed by its first admin's key.

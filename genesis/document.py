@@ -13,26 +13,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Final
 
-from crypto.envelopes import SealKey
 from crypto.errors import InvalidKey, InvalidSignature
 from crypto.hashing import ChainId, Digest, Domain, digest
-from crypto.schema import U64, Bytes32, Bytes64, Count, Size, encode
-from crypto.signatures import (
-    PublicKey,
-    Scheme,
-    SignatureJob,
-    account_id,
-    check_job,
-    signature_preimage,
-)
-from crypto.validators import MEMBERS_MAX, ReplicaId
+from crypto.schema import U64, Bytes64, Count, Size, encode
+from crypto.signatures import SignatureJob, check_job, signature_preimage
+from crypto.validators import MEMBERS_MAX
 from genesis.errors import GenesisConflict, GenesisInvitation, GenesisSignature
-from ledger.accounts import OrgId, Role, check_slug
-from ledger.contracts.governance import check_address
-from ledger.key_proofs import registration_job, seal_binding_job
+from ledger.accounts import OrgId, check_slug
+from ledger.founders import ADMINS_AT_FOUNDING_MAX, FoundingAccount, check_founders, founder_jobs
+from ledger.nodes import NodeStatement, node_statement_job
 from ledger.parameters import Parameters
 
-ADMINS_AT_FOUNDING_MAX: Final = 16
 NODES_PER_ORGANISATION_MAX: Final = 16
 
 
@@ -49,45 +40,6 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundingAccount:
-    """An account from the first day, with its key's proofs (`ledger.key_proofs`)."""
-
-    role: Role
-    sign_key: PublicKey
-    seal_key: SealKey
-    seal_binding: Bytes64
-    possession: Bytes64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeClaim:
-    """A replica from the first day.
-
-    `vote_key` is an Ed25519 public key; `tls_pin` the SHA-256 of the public key that the node's
-    connections present; `p2p_address` is `host:port`.
-    """
-
-    WIRE_VERSION: ClassVar[int] = 1
-
-    index: ReplicaId
-    org: OrgId
-    vote_key: Bytes32
-    tls_pin: Bytes32
-    p2p_address: Annotated[str, Size(3, 261)]
-
-    def __post_init__(self) -> None:
-        check_address(self.p2p_address)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundingNode:
-    """A node's claim, signed by its vote key."""
-
-    claim: NodeClaim
-    possession: Bytes64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StatementBody:
     """What an organisation says about itself; `invitation` is the digest of what it answers."""
 
@@ -98,16 +50,11 @@ class StatementBody:
     name: Annotated[str, Size(1, 128)]
     agent: FoundingAccount
     admins: Annotated[tuple[FoundingAccount, ...], Count(1, ADMINS_AT_FOUNDING_MAX)]
-    nodes: Annotated[tuple[FoundingNode, ...], Count(0, NODES_PER_ORGANISATION_MAX)]
+    nodes: Annotated[tuple[NodeStatement, ...], Count(0, NODES_PER_ORGANISATION_MAX)]
 
     def __post_init__(self) -> None:
         check_slug(self.org)
-        if self.agent.role is not Role.KEY_AGENT:
-            raise ValueError("the agent's role is key_agent")
-        if self.admins[0].role is not Role.HOSPITAL_ADMIN:
-            raise ValueError("the first admin is a hospital_admin, and signs")
-        if any(one.role not in _ADMIN_ROLES for one in self.admins):
-            raise ValueError("admins are hospital or consortium admins")
+        check_founders(self.agent, self.admins)
         if any(node.claim.org != self.org for node in self.nodes):
             raise ValueError("a node names another organisation")
 
@@ -137,9 +84,6 @@ class GenesisDocument:
         names = [statement.body.org for statement in self.statements]
         if any(one >= two for one, two in pairwise(names)):
             raise ValueError("statements are not strictly ascending by organisation")
-
-
-_ADMIN_ROLES: Final = (Role.HOSPITAL_ADMIN, Role.CONSORTIUM_ADMIN)
 
 
 def chain_id_of(document: GenesisDocument) -> ChainId:
@@ -176,31 +120,9 @@ def statement_jobs(statement: FoundingStatement) -> Iterator[tuple[str, Signatur
     body = statement.body
     chain_id = ChainId(body.invitation)
     for account in (body.agent, *body.admins):
-        title = f"{account.role.value} {account_id(account.sign_key).hex()[:16]}"
-        yield (
-            f"possession of {title}",
-            registration_job(
-                account.sign_key,
-                account.possession,
-                chain_id=chain_id,
-                org=body.org,
-                role=account.role,
-                seal_key=account.seal_key,
-            ),
-        )
-        yield (
-            f"seal key of {title}",
-            seal_binding_job(
-                account.sign_key,
-                account.seal_binding,
-                account_id=account_id(account.sign_key),
-                seal_key=account.seal_key,
-            ),
-        )
+        yield from founder_jobs(account, org=body.org, chain_id=chain_id)
     for node in body.nodes:
-        preimage = signature_preimage(Domain.KEY_POSSESSION, chain_id, encode(node.claim))
-        job = SignatureJob(Scheme.ED25519, node.claim.vote_key, node.possession, preimage)
-        yield f"vote key of node {node.claim.index}", job
+        yield f"vote key of node {node.claim.index}", node_statement_job(node, chain_id)
     signer = body.admins[0].sign_key
     preimage = signature_preimage(Domain.FOUNDING, chain_id, encode(body))
     yield "statement", SignatureJob(signer.scheme, signer.data, statement.signature, preimage)
@@ -216,10 +138,11 @@ def check_distinct(document: GenesisDocument) -> None:
         for one in document.statements
         for account in (one.body.agent, *one.body.admins)
     ]
+    votes = [node.vote_key for node in nodes]
     claims: tuple[tuple[str, list[bytes] | list[str] | list[int]], ...] = (
-        ("account key", accounts),
+        ("vote key", votes),
+        ("account key", [*accounts, *votes]),
         ("node index", [int(node.index) for node in nodes]),
-        ("vote key", [node.vote_key for node in nodes]),
         ("TLS pin", [node.tls_pin for node in nodes]),
         ("address", [node.p2p_address for node in nodes]),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated, ClassVar, Final, NewType
+from typing import Annotated, ClassVar, Final, NamedTuple, NewType
 
 from crypto.envelopes import SealKey
 from crypto.hashing import Digest
@@ -51,6 +51,7 @@ class Role(Enum):
     GUARDIAN = "guardian"
     DEVICE = "device"
     KEY_AGENT = "key_agent"
+    NODE = "node"
 
 
 class Status(Enum):
@@ -96,7 +97,8 @@ class Account:
     `seal_binding` is the sign key's signature over the seal key (`ledger.contracts.identity`);
     `specialty` is a public code, empty for patients; `licence` an HMAC under an organisation's
     key; `categories` are a patient's opaque ids, ascending; `in_custody` says that the
-    organisation's agent keeps the keys of a patient without a device.
+    organisation's agent keeps the keys of a patient without a device. A node votes and signs, and
+    nobody seals to it: its account alone has no seal key.
     """
 
     WIRE_VERSION: ClassVar[int] = 1
@@ -108,14 +110,27 @@ class Account:
     status: Status
     sign_key: PublicKey
     sign_key_id: Bytes16
-    seal_key: SealKey
-    seal_key_id: Bytes16
-    seal_binding: Bytes64
+    seal_key: SealKey | None
+    seal_key_id: Bytes16 | None
+    seal_binding: Bytes64 | None
     registered_height: U64
     specialty: Annotated[str, Size(0, 64)]
     licence: Bytes32 | None
     categories: Annotated[tuple[Bytes16, ...], Count(0, CATEGORIES_MAX)]
     in_custody: bool
+
+    def __post_init__(self) -> None:
+        for part in (self.seal_key, self.seal_key_id, self.seal_binding):
+            if (part is None) != (self.role is Role.NODE):
+                raise ValueError("every account but a node's has a seal key, its id and binding")
+
+
+class SealKeyInForce(NamedTuple):
+    """An account's seal key, its id and the sign key's signature over it."""
+
+    key: SealKey
+    key_id: bytes
+    binding: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +219,14 @@ def is_active(view: StateView, account: Account) -> bool:
     return organisation is not None and organisation.status is Status.ACTIVE
 
 
+def seal_key_in_force(account: Account) -> SealKeyInForce | None:
+    """Return what others seal to when they seal to the account; None for a node."""
+    key, key_id, binding = account.seal_key, account.seal_key_id, account.seal_binding
+    if key is None or key_id is None or binding is None:
+        return None
+    return SealKeyInForce(key, key_id, binding)
+
+
 def is_key_valid_at(record: KeyRecord, height: int) -> bool:
     """Whether the key was in force in the block at `height`."""
     until = record.valid_until_height
@@ -224,7 +247,12 @@ def add_account(state: Overlay, account: Account) -> None:
     """Write a new account with the records of its first keys."""
     put_account(state, account)
     put_key_record(state, make_sign_record(account, account.registered_height))
-    put_key_record(state, make_seal_record(account, account.registered_height))
+    if seal_key_in_force(account) is not None:
+        put_key_record(state, make_seal_record(account, account.registered_height))
+
+
+def put_organisation(state: Overlay, organisation: Organisation) -> None:
+    state.put(organisation_key(organisation.org), encode(organisation))
 
 
 def put_account(state: Overlay, account: Account) -> None:
@@ -249,11 +277,13 @@ def make_sign_record(account: Account, height: int) -> KeyRecord:
 
 def make_seal_record(account: Account, height: int) -> KeyRecord:
     """Return the record of the account's seal key, in force from `height` on."""
+    seal = seal_key_in_force(account)
+    assert seal is not None, "nobody seals to a node"
     return KeyRecord(
         account_id=account.account_id,
-        key_id=account.seal_key_id,
+        key_id=seal.key_id,
         kind=KeyKind.SEAL,
-        key=encode(account.seal_key),
+        key=encode(seal.key),
         valid_from_height=height,
         valid_until_height=None,
     )

@@ -20,7 +20,7 @@ from ledger.records_payloads import CategoryId
 from ledger.records_state import RecordFacts, get_record
 from ledger.state import StateView
 
-NOT_MEMBERS: Final = (Role.PATIENT, Role.GUARDIAN, Role.KEY_AGENT)
+NOT_MEMBERS: Final = (Role.PATIENT, Role.GUARDIAN, Role.KEY_AGENT, Role.NODE)
 """Accounts under an organisation that are not its staff; its agent opens for them, never reads."""
 
 

@@ -8,39 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from crypto.record_ids import AccountId, RecordId
-from ledger.receipts import Event, EventValue
+from ledger.event_fields import Fields
+from ledger.governance_log import GOVERNANCE_SENTENCES
+from ledger.receipts import Event
 from ledger.state import StateView
 from ledger.words import account_words, counted, record_words, short_id, time_words, until_words
-
-
-class Fields:
-    """An event's fields by name; a name may occur several times."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, event: Event) -> None:
-        self._fields = event.fields
-
-    def all(self, name: str) -> list[EventValue]:
-        """Return every value under `name`, in order."""
-        return [value for one, value in self._fields if one == name]
-
-    def has(self, name: str) -> bool:
-        return bool(self.all(name))
-
-    def identifier(self, name: str) -> bytes:
-        """Return the bytes under `name`; empty if there are none."""
-        found = self.all(name)
-        return found[0] if found and isinstance(found[0], bytes) else b""
-
-    def text(self, name: str) -> str:
-        """Return the text under `name`, several joined; empty if there is none."""
-        return ", ".join(value for value in self.all(name) if isinstance(value, str))
-
-    def number(self, name: str) -> int:
-        """Return the number under `name`; 0 if there is none."""
-        found = self.all(name)
-        return found[0] if found and isinstance(found[0], int) else 0
 
 
 def sentence(view: StateView, event: Event) -> str:
@@ -146,8 +118,9 @@ SENTENCES: Final[dict[str, Callable[[StateView, Fields], str]]] = {
     "identity.restored": _restored,
     "identity.key_rotated": _key_rotated,
     "identity.directory_shared": _directory_shared,
+    **GOVERNANCE_SENTENCES,
 }
-"""Events a patient is the subject of, by kind."""
+"""Events by kind: of patients, and of the consortium."""
 
 
 def _who(view: StateView, fields: Fields, name: str) -> str:

@@ -23,7 +23,10 @@ class Parameters:
 
     `block_bytes_max` and `transaction_bytes_max` count signed transactions with their sidecars;
     `sidecar_bytes_max` bounds one sidecar. `time_delta_ms` is how far a block's time may run ahead
-    of a replica's clock, `time_delta_past_ms` how far behind (consensus rule 12).
+    of a replica's clock, `time_delta_past_ms` how far behind (consensus rule 12). In blocks: a
+    proposal is open for at most `proposal_blocks_max`; a learner that says it is ready has executed
+    all but the last `ready_blocks_max`; evidence is taken for `evidence_blocks_max`; a replaced TLS
+    key is accepted for `tls_overlap_blocks`.
     """
 
     WIRE_VERSION: ClassVar[int] = 1
@@ -43,6 +46,11 @@ class Parameters:
     read_entry_ms: Annotated[int, Range(1_000, 86_400_000)] = 600_000
     grants_per_patient_max: Annotated[int, Range(1, 4_096)] = 64
     requests_per_patient_max: Annotated[int, Range(1, 4_096)] = 64
+    proposal_blocks_max: Annotated[int, Range(10, 10_000_000)] = 100_000
+    proposals_per_organisation_max: Annotated[int, Range(1, 64)] = 8
+    ready_blocks_max: Annotated[int, Range(2, 100_000)] = 100
+    evidence_blocks_max: Annotated[int, Range(10, 10_000_000)] = 100_000
+    tls_overlap_blocks: Annotated[int, Range(2, 10_000_000)] = 10_000
 
     def __post_init__(self) -> None:
         if self.transaction_bytes_max * 10 > self.block_bytes_max:

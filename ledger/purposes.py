@@ -51,6 +51,7 @@ _ADMITTED: Final[dict[Role, tuple[str, ...]]] = {
     Role.GUARDIAN: (FAMRQT, TREAT),
     Role.DEVICE: (TREAT,),
     Role.KEY_AGENT: (HOPERAT, HPAYMT, HRESCH, TREAT, _NAMED_ELSEWHERE),
+    Role.NODE: (),
 }
 
 

@@ -14,7 +14,7 @@ from crypto.envelopes import SealKey
 from crypto.record_ids import AccountId
 from ledger.access_payloads import Person
 from ledger.access_state import Grant, get_grants
-from ledger.accounts import Account, get_account, get_organisation, is_active
+from ledger.accounts import get_account, get_organisation, is_active, seal_key_in_force
 from ledger.errors import Refused
 from ledger.grants import grantee_org, is_covered
 from ledger.records_payloads import EnvelopeRef, KeyId
@@ -122,16 +122,11 @@ def _add(
     account = get_account(view, account_id)
     if account is None or not is_active(view, account):
         return
-    found[account_id] = _recipient(account, reason)
-
-
-def _recipient(account: Account, reason: str) -> Recipient:
-    return Recipient(
-        account=account.account_id,
-        key_id=account.seal_key_id,
-        seal_key=account.seal_key,
-        reason=reason,
-    )
+    seal = seal_key_in_force(account)
+    if seal is not None:
+        found[account_id] = Recipient(
+            account=account_id, key_id=seal.key_id, seal_key=seal.key, reason=reason
+        )
 
 
 def _opener(view: StateView, grant: Grant) -> AccountId | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from crypto.signatures import public_key
 from crypto.validators import ReplicaId, ValidatorSet
-from ledger.contracts.governance import get_nodes
+from ledger.nodes import get_nodes
 from p2p.config import PeerAddress
 from p2p.network import Network
 from shell.chain import Chain

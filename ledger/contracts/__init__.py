@@ -3,9 +3,17 @@
 from typing import Final
 
 from ledger.contract import Kind
-from ledger.contracts import access, governance, identity, records
+from ledger.contracts import access, ballots, evidence, identity, learners, records
 
 KINDS: Final[dict[str, Kind]] = {
-    kind.name: kind for kind in (*governance.KINDS, *identity.KINDS, *records.KINDS, *access.KINDS)
+    kind.name: kind
+    for kind in (
+        *ballots.KINDS,
+        *evidence.KINDS,
+        *learners.KINDS,
+        *identity.KINDS,
+        *records.KINDS,
+        *access.KINDS,
+    )
 }
 """Every kind by its name; each module of this room gives its rows in its own `KINDS`."""

@@ -1,43 +1,65 @@
-"""Governance: the members, their nodes, the replica set and the parameters.
+"""Governance: members propose and vote on who takes part, whose nodes vote, and by which numbers.
 
-Genesis writes the first of everything (`genesis.state`); the kinds that change them by ballot come
-with the governance issue. Keys of its tables beside those of `ledger.accounts`:
+A proposal names one change. Every active organisation has one ballot on it; the ballot that makes
+the majority also executes the change, in its own block. A ballot binds the proposal (by the id of
+the transaction that made it, a digest over every word of it and the chain), the epoch it was made
+in and the organisation that casts it.
 
-    governance/parameters          Parameters
-    governance/validators          ValidatorSet: of the height after the next
-    governance/node/<index, u16 big-endian>   NodeEntry
+A new validator begins as a learner: it has an account and connections but no vote. Once its node
+has caught up, `validator.ready` puts it into the set. The set written by block b is that of height
+b + 2, so the old set signs the new one in; the next change of the set waits until then. The set of
+every epoch stays, so that old votes can be judged for ever.
+
+    governance/parameters                     Parameters
+    governance/validators                     ValidatorSet: of the height after the next
+    governance/epoch/<epoch, u64 big-endian>  EpochEntry
+    governance/latest-epoch                   LatestEpoch
+    governance/node/<index, u16 big-endian>   NodeEntry (`ledger.nodes`)
+    governance/organisation/<slug>            Organisation (`ledger.accounts`)
+    governance/proposal/<proposal 32>         Proposal (`ledger.proposals`)
+    governance/open-proposals                 OpenProposals
+    governance/evidence/<index 2><epoch 8><height 8><view 4><type 1>   EvidenceEntry
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final
 
-from crypto.schema import Size, decode, encode
-from crypto.validators import MEMBERS_MAX, ReplicaId, ValidatorSet
-from ledger.accounts import Organisation, organisation_key
-from ledger.contract import Kind
+from crypto.schema import U64, decode, encode
+from crypto.validators import Epoch, ValidatorSet
 from ledger.parameters import PARAMETERS_KEY, Parameters
 from ledger.state import Overlay, StateView
 
 VALIDATORS_KEY: Final = b"governance/validators"
-NODE_PREFIX: Final = b"governance/node/"
+LATEST_EPOCH_KEY: Final = b"governance/latest-epoch"
 
-KINDS: Final[tuple[Kind, ...]] = ()
+FIRST_EPOCH: Final = Epoch(0)
+FIRST_HEIGHT: Final = 1
+HEIGHTS_UNTIL_EFFECTIVE: Final = 2
+"""The set that block b writes is that of height b + 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeEntry:
-    """Where the node of the replica `index` listens for its peers, as `host:port`."""
+class EpochEntry:
+    """The set of one epoch and the first height it votes at; its last is before the next's."""
 
     WIRE_VERSION: ClassVar[int] = 1
-    WIRE_BYTES_MAX: ClassVar[int] = 512
+    WIRE_BYTES_MAX: ClassVar[int] = 33 << 10
 
-    index: ReplicaId
-    p2p_address: Annotated[str, Size(3, 261)]
+    epoch: Epoch
+    first_height: U64
+    validators: ValidatorSet
 
-    def __post_init__(self) -> None:
-        check_address(self.p2p_address)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestEpoch:
+    """Which epoch is the newest: it may begin at one of the next two heights."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 64
+
+    epoch: Epoch
+    first_height: U64
 
 
 def get_validators(view: StateView) -> ValidatorSet:
@@ -47,39 +69,58 @@ def get_validators(view: StateView) -> ValidatorSet:
     return _validators(encoded)
 
 
-def get_nodes(view: StateView) -> Iterator[NodeEntry]:
-    """Yield every node's entry, by index."""
-    for _, encoded in view.scan(NODE_PREFIX, limit=MEMBERS_MAX):
-        yield decode(NodeEntry, encoded)
+def get_latest_epoch(view: StateView) -> LatestEpoch:
+    """Return the epoch of the set in this state: after block h, that of height h + 2."""
+    encoded = view.get(LATEST_EPOCH_KEY)
+    assert encoded is not None, "genesis wrote the first epoch"
+    return decode(LatestEpoch, encoded)
+
+
+def get_epoch(view: StateView, epoch: int) -> EpochEntry | None:
+    """Return the set of an epoch and where it begins; None if it is not known yet."""
+    encoded = view.get(epoch_key(epoch))
+    return None if encoded is None else _epoch(encoded)
+
+
+def epoch_key(epoch: int) -> bytes:
+    return b"governance/epoch/" + epoch.to_bytes(8, "big")
 
 
 def put_parameters(state: Overlay, parameters: Parameters) -> None:
     state.put(PARAMETERS_KEY, encode(parameters))
 
 
-def put_validators(state: Overlay, validators: ValidatorSet) -> None:
+def put_first_epoch(state: Overlay, validators: ValidatorSet) -> None:
+    """Write the founders' set: that of the first height and, until a change, of all others."""
+    _begin_epoch(state, FIRST_EPOCH, FIRST_HEIGHT, validators)
+
+
+def put_validators(state: Overlay, validators: ValidatorSet, height: int) -> None:
+    """Begin an epoch: let block `height` write another set than its parent left.
+
+    The heights around number epochs in the same way (`consensus.membership.follow`): the set of
+    `height + 1` is the parent's, so that of `height + 2` is the first that differs.
+    """
+    latest = get_latest_epoch(state)
+    assert height >= latest.first_height, "one change of the set at a time"
+    assert validators != get_validators(state), "an epoch begins with another set"
+    begins = height + HEIGHTS_UNTIL_EFFECTIVE
+    _begin_epoch(state, Epoch(latest.epoch + 1), begins, validators)
+
+
+def _begin_epoch(state: Overlay, epoch: Epoch, first_height: int, validators: ValidatorSet) -> None:
+    entry = EpochEntry(epoch=epoch, first_height=first_height, validators=validators)
+    latest = LatestEpoch(epoch=epoch, first_height=first_height)
     state.put(VALIDATORS_KEY, encode(validators))
-
-
-def put_node(state: Overlay, entry: NodeEntry) -> None:
-    state.put(NODE_PREFIX + entry.index.to_bytes(2, "big"), encode(entry))
-
-
-def put_organisation(state: Overlay, organisation: Organisation) -> None:
-    state.put(organisation_key(organisation.org), encode(organisation))
-
-
-def check_address(address: str) -> None:
-    """Raise `ValueError` unless `address` is `host:port`, an IPv6 host in brackets."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit():
-        raise ValueError(f"{address!r} is not host:port")
-    if not 0 < int(port) < 65_536:
-        raise ValueError(f"port {port} is not in 1..65535")
-    if any(character.isspace() for character in host) or (":" in host and host[0] != "["):
-        raise ValueError(f"{host!r} is not a host; write an IPv6 address in brackets")
+    state.put(epoch_key(epoch), encode(entry))
+    state.put(LATEST_EPOCH_KEY, encode(latest))
 
 
 @lru_cache(maxsize=8)
 def _validators(encoded: bytes) -> ValidatorSet:
     return decode(ValidatorSet, encoded)
+
+
+@lru_cache(maxsize=8)
+def _epoch(encoded: bytes) -> EpochEntry:
+    return decode(EpochEntry, encoded)

@@ -35,6 +35,7 @@ from ledger.accounts import (
     organisation_key,
     put_account,
     put_key_record,
+    seal_key_in_force,
 )
 from ledger.contract import ANY_ROLE, Context, Kind, Lane, Rule
 from ledger.errors import Refused
@@ -52,7 +53,7 @@ from ledger.state import Overlay, StateView
 if TYPE_CHECKING:
     from ledger.transactions import Transaction
 
-CONSORTIUM_ROLES: Final = (Role.CONSORTIUM_ADMIN, Role.KEY_AGENT)
+CONSORTIUM_ROLES: Final = (Role.CONSORTIUM_ADMIN, Role.KEY_AGENT, Role.NODE)
 """Roles that genesis and governance give; no hospital admin does."""
 
 
@@ -131,8 +132,11 @@ def on_rotate_key(context: Context, payload: RotateKey) -> None:
     account = context.sender
     if payload.in_custody and account.role is not Role.PATIENT:
         raise Refused("identity.custody", "only a patient's keys may be in custody")
+    seal = seal_key_in_force(account)
+    if seal is None:
+        raise _node_refusal()
     sign_key = payload.sign_key or account.sign_key
-    seal_key = payload.seal_key or account.seal_key
+    seal_key = payload.seal_key or seal.key
     if payload.sign_key is not None and payload.possession is not None:
         _check_possession(
             rotation_job(
@@ -159,13 +163,13 @@ def on_rotate_key(context: Context, payload: RotateKey) -> None:
     if payload.sign_key is not None:
         _succeed(context, account.sign_key_id, make_sign_record(rotated, context.height))
     if payload.seal_key is not None:
-        _succeed(context, account.seal_key_id, make_seal_record(rotated, context.height))
+        _succeed(context, seal.key_id, make_seal_record(rotated, context.height))
     put_account(context.state, rotated)
     context.emit(
         "identity.key_rotated",
         account.account_id,
         ("sign_key_id", rotated.sign_key_id),
-        ("seal_key_id", rotated.seal_key_id),
+        ("seal_key_id", seal_key_id(seal_key)),
     )
 
 
@@ -264,7 +268,13 @@ def _account_of_own_hospital(context: Context, account: AccountId) -> Account:
         raise Refused("identity.unknown", f"no account {account.hex()} is registered")
     if found.org != context.sender.org:
         raise Refused("identity.other_org", f"the account belongs to {found.org}")
+    if found.role is Role.NODE:
+        raise _node_refusal()
     return found
+
+
+def _node_refusal() -> Refused:
+    return Refused("identity.node", "a node's account changes with its replica set: propose that")
 
 
 def _check_possession(job: SignatureJob) -> None:
@@ -288,11 +298,12 @@ def _put_notes(context: Context, about: AccountId, notes: Sequence[DirectoryNote
         recipient = get_account(context.state, note.recipient)
         if recipient is None:
             raise Refused("identity.unknown", f"no account {note.recipient.hex()} is registered")
-        if recipient.seal_key_id != note.key_id:
+        seal = seal_key_in_force(recipient)
+        if seal is None or seal.key_id != note.key_id:
             raise Refused(
                 "identity.note_key",
                 f"the note for {note.recipient.hex()} is sealed to a key not in force",
-                (("recipient", note.recipient), ("key_id", recipient.seal_key_id)),
+                (("recipient", note.recipient), ("key_id", b"" if seal is None else seal.key_id)),
             )
         key = directory_key(about, note.recipient)
         entry = DirectoryEntry(

@@ -15,7 +15,7 @@ from ledger.access_payloads import (
     Terms,
     WholeOrganisation,
 )
-from ledger.accounts import Account, get_account, get_organisation, is_active
+from ledger.accounts import Account, Role, get_account, get_organisation, is_active
 from ledger.contract import Context
 from ledger.errors import Refused
 from ledger.grants import NOT_MEMBERS
@@ -85,6 +85,8 @@ def _check_grantee(context: Context, patient: Account, grantee: Grantee) -> None
                 raise Refused("access.unknown_grantee", "no account of this id is registered")
             if account.account_id == patient.account_id:
                 raise Refused("access.own_records", "a patient needs no right to the own records")
+            if account.role is Role.NODE:
+                raise Refused("access.grantee_role", "a node opens no records; name a person")
             if not is_active(context.state, account):
                 raise Refused("access.grantee_suspended", "the grantee's account is suspended")
         case WholeOrganisation() | RoleAt():

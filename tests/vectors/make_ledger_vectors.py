@@ -34,9 +34,9 @@ from ledger.blocks import (
     receipts_root,
     tx_root,
 )
-from ledger.contracts.governance import get_nodes
 from ledger.identity_payloads import DirectoryNote, Register, Restore, ShareDirectory, Suspend
 from ledger.key_proofs import RegistrationClaim, RotationClaim, SealBinding
+from ledger.nodes import get_nodes
 from ledger.parameters import Parameters
 from ledger.receipts import Event, Receipt
 from ledger.transactions import (

@@ -29,7 +29,8 @@ from ledger.accounts import (
     get_organisations,
     is_active,
 )
-from ledger.contracts.governance import get_nodes, get_validators
+from ledger.contracts.governance import get_validators
+from ledger.nodes import get_nodes
 from ledger.parameters import Parameters, get_parameters
 from ledger.state import MemoryState
 from tests.unit.ledger.small_consortium import (

@@ -23,8 +23,14 @@ from ledger.access_payloads import (
     Scope,
     Terms,
 )
-from ledger.accounts import OrgId, Role, Status, get_account, get_organisation
-from ledger.contracts.governance import put_organisation
+from ledger.accounts import (
+    OrgId,
+    Role,
+    Status,
+    get_account,
+    get_organisation,
+    put_organisation,
+)
 from ledger.decision import Action, Decision, decide
 from ledger.identity_payloads import RotateKey, Suspend
 from ledger.key_proofs import sign_rotation, sign_seal_binding

@@ -22,18 +22,17 @@ from genesis.ceremony import (
     make_founding_statement,
 )
 from genesis.document import (
-    FoundingAccount,
-    FoundingNode,
     FoundingStatement,
     GenesisDocument,
     Invitation,
-    NodeClaim,
     chain_id_of,
 )
 from genesis.state import apply_genesis
 from ledger.accounts import Account, OrgId, Role, get_account
+from ledger.founders import FoundingAccount
 from ledger.identity_payloads import DirectoryNote, Register, RotateKey
 from ledger.key_proofs import sign_registration, sign_rotation, sign_seal_binding
+from ledger.nodes import NodeClaim, NodeStatement
 from ledger.parameters import Parameters
 from ledger.receipts import Receipt
 from ledger.state import MemoryState
@@ -107,7 +106,7 @@ def statement(
             invited, org=org, role=role, key=signing_key(label), seal_key=seal_key_of(label)
         )
 
-    def node(index: int) -> FoundingNode:
+    def node(index: int) -> NodeStatement:
         vote_key = signing_key(vote_label or f"node {index}", Scheme.ED25519)
         claim = NodeClaim(
             index=ReplicaId(index),

@@ -33,6 +33,7 @@ from ledger.access_state import (
 from ledger.accounts import OrgId, Role
 from ledger.contract import Lane
 from ledger.contracts import KINDS
+from ledger.nodes import node_account_id
 from ledger.receipts import Receipt
 from tests.unit.ledger.record_samples import (
     CATEGORIES,
@@ -45,7 +46,9 @@ from tests.unit.ledger.record_samples import (
     Hospitals,
     field_of,
 )
-from tests.unit.ledger.small_consortium import SOUTH, account_of, seed
+from tests.unit.ledger.small_consortium import SOUTH, account_of, genesis, seed
+
+NODE = node_account_id(genesis().statements[0].body.nodes[0].claim.vote_key)
 
 YEAR_MS = 365 * 24 * HOUR_MS
 
@@ -129,6 +132,8 @@ def test_a_suspended_patient_grants_nothing(world: Hospitals) -> None:
         (RoleAt(org=SOUTH, role=Role.PATIENT), "access.grantee_role"),
         (RoleAt(org=SOUTH, role=Role.GUARDIAN), "access.grantee_role"),
         (RoleAt(org=SOUTH, role=Role.KEY_AGENT), "access.grantee_role"),
+        (RoleAt(org=SOUTH, role=Role.NODE), "access.grantee_role"),
+        (Person(account=NODE), "access.grantee_role"),
     ],
 )
 def test_a_grantee_is_somebody_who_can_be_given_a_right(

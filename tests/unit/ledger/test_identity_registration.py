@@ -142,7 +142,8 @@ def test_a_hospital_gives_no_role_of_the_consortium(consortium: Consortium, role
 
 
 @pytest.mark.parametrize(
-    "role", [one for one in Role if one not in (Role.HOSPITAL_ADMIN, Role.CONSORTIUM_ADMIN)]
+    "role",
+    [one for one in Role if one not in (Role.HOSPITAL_ADMIN, Role.CONSORTIUM_ADMIN, Role.NODE)],
 )
 def test_only_an_admin_registers(consortium: Consortium, role: Role) -> None:
     by = "agent of north"
