@@ -16,7 +16,17 @@ from crypto.hashing import Digest
 from crypto.schema import decode, encode
 from crypto.votes import Height
 from ledger.accounts import Account
-from ledger.exchange import WITNESS_KEYS_MAX, ScanQuery, SealedHeader, Witness, WitnessQuery
+from ledger.contracts.governance import get_epoch
+from ledger.exchange import (
+    EPOCH_LINKS_MAX,
+    WITNESS_KEYS_MAX,
+    EpochLink,
+    EpochLinks,
+    ScanQuery,
+    SealedHeader,
+    Witness,
+    WitnessQuery,
+)
 from ledger.transactions import SignedTransaction, transaction_id
 
 VERSION: Final = "0.1.0"
@@ -70,6 +80,20 @@ async def get_header(api: Api, request: web.Request) -> web.StreamResponse:
         raise _unknown_block(request)
     assert type(sealed) is SealedHeader, "the port gives the wire type"
     return web.Response(body=encode(sealed), content_type=MSGPACK)
+
+
+async def get_epochs(api: Api, request: web.Request) -> web.StreamResponse:
+    """Prove the validators of later epochs: the last header before each, and its set."""
+    after = query_integer(request, "after", default=0, high=2**63)
+    chain = api.ports.chain
+    view, links = chain.view(), []
+    for epoch in range(after + 1, after + 1 + EPOCH_LINKS_MAX):
+        entry = get_epoch(view, epoch)
+        sealed = None if entry is None else chain.sealed_header(Height(entry.first_height - 1))
+        if entry is None or sealed is None:
+            break  # None, or one whose first block's parent is not decided yet.
+        links.append(EpochLink(sealed_header=sealed, validators=entry.validators))
+    return web.Response(body=encode(EpochLinks(links=tuple(links))), content_type=MSGPACK)
 
 
 async def witness(api: Api, request: web.Request) -> web.StreamResponse:

@@ -76,6 +76,14 @@ CHAIN_ROUTES: Final = (
         gives=(_MSGPACK,),
     ),
     Route(
+        method="GET",
+        path="/v1/epochs",
+        handler=chain.get_epochs,
+        access=Access.OPEN,
+        query=("after",),
+        gives=(_MSGPACK,),
+    ),
+    Route(
         method="POST",
         path="/v1/state/witness",
         handler=chain.witness,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from client.epochs import follow_epochs
 from client.errors import (
     AnswerRejected,
     LocalError,
@@ -176,9 +177,11 @@ async def later_heights(client: Client) -> AsyncIterator[int]:
     path = "/v1/headers/latest"
     body = await get_bytes(client.node, path, bytes_max=SealedHeader.WIRE_BYTES_MAX)
     try:
-        header = check_header(client.trust, decode(SealedHeader, body))
+        sealed = decode(SealedHeader, body)
     except DecodeError as problem:
         raise AnswerRejected(f"{path}: not a sealed header: {problem}") from problem
+    await follow_epochs(client.node, client.trust, sealed.header.epoch)
+    header = check_header(client.trust, sealed)
     if header.tx_count:
         yield header.height
         return

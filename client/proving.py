@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from client.epochs import follow_epochs
 from client.errors import AnswerRejected, NotProven
 from client.http import Node, exchange
 from client.trust import ProvenView, Trust, check_witness
@@ -87,6 +88,7 @@ async def fetch_entries(
     witness = await exchange(
         node, "/v1/state/witness", query, Witness, bytes_max=Witness.WIRE_BYTES_MAX
     )
+    await follow_epochs(node, trust, witness.sealed_header.header.epoch)
     return check_witness(
         trust, witness, now_ms=now_ms(), at_least_height=at_least_height, asked=keys
     )
@@ -118,6 +120,7 @@ async def scan_entries(
         witness = await exchange(
             node, "/v1/state/scan", query, Witness, bytes_max=Witness.WIRE_BYTES_MAX
         )
+        await follow_epochs(node, trust, witness.sealed_header.header.epoch)
         view = check_witness(trust, witness, now_ms=now_ms(), at_least_height=at_least_height)
         page = sorted(view.entries)
         if any(not key.startswith(prefix) or key < start for key in page):

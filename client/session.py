@@ -6,6 +6,7 @@ that no node can use it to open a session elsewhere. The token stays in memory.
 
 from typing import Any, Final
 
+from client.epochs import learn_epochs
 from client.errors import AnswerRejected, Untrusted
 from client.http import Node, get_json, post_json
 from client.proving import now_ms
@@ -63,8 +64,11 @@ async def find_node_index(node: Node, trust: Trust) -> ReplicaId:
             code="trust.wrong_chain",
         )
     index = ReplicaId(answer["node_index"])
+    await learn_epochs(node, trust)
     if trust.validators.member(index) is None:
-        raise Untrusted(f"{node.url} calls itself node {index}, which the founders do not know")
+        raise Untrusted(
+            f"{node.url} calls itself node {index}, which is no validator of epoch {trust.epoch}"
+        )
     return index
 
 

@@ -1,7 +1,8 @@
 """What this side believes and why: pinned founders, checked headers, state entries with proofs.
 
-The founding document is pinned by its digest, the chain id. From it follow the validators; from a
-commit certificate of a quorum of them follows a header; from the header's state root, by proof,
+The founding document is pinned by its digest, the chain id. From it follow the first validators,
+and from them those of later epochs (`client.epochs`); from a commit certificate of a quorum follows
+a header; from the header's state root, by proof,
 follows every entry. A certificate older than ten minutes proves nothing about keys: a node could
 show the state from before a theft. Nothing else a node says decides about keys or rights.
 """
@@ -29,12 +30,21 @@ FOUNDING_EPOCH: Final = Epoch(0)
 
 @dataclass(slots=True, kw_only=True)
 class Trust:
-    """What is pinned, and the newest certified height seen: the chain never goes back."""
+    """What is pinned and what was proven from it.
+
+    `sets` are the validators of every epoch up to `epoch`, the newest that is known; `height` is
+    the newest certified height seen: the chain never goes back.
+    """
 
     chain_id: ChainId
-    validators: ValidatorSet
+    sets: dict[Epoch, ValidatorSet]
     epoch: Epoch = FOUNDING_EPOCH
     height: int = 0
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """The validators of the newest epoch that is known."""
+        return self.sets[self.epoch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,28 +82,30 @@ class ProvenView:
 
 def make_trust(document: GenesisDocument) -> Trust:
     """Return the trust that a checked founding document stands for."""
-    return Trust(chain_id=chain_id_of(document), validators=founding_validators(document))
+    founders = founding_validators(document)
+    return Trust(chain_id=chain_id_of(document), sets={FOUNDING_EPOCH: founders})
 
 
 def check_header(trust: Trust, sealed: SealedHeader) -> Header:
-    """Return the header if a quorum of the pinned validators decided it; raise `Untrusted`."""
+    """Return the header if a quorum of its epoch's validators decided it; raise `Untrusted`."""
     header, certificate = sealed.header, sealed.certificate
     if header.chain_id != trust.chain_id:
         raise WrongChain(
             f"the node is of chain {header.chain_id.hex()[:16]}, pinned is "
             f"{trust.chain_id.hex()[:16]}; check the address"
         )
-    if header.epoch != trust.epoch or header.validators != trust.validators.digest():
+    validators = trust.sets.get(header.epoch)
+    if validators is None or header.validators != validators.digest():
         raise CertificateRejected(
-            f"block {header.height} names other validators than the founding document; "
-            "ask another node"
+            f"block {header.height} names other validators than those of epoch {header.epoch} that "
+            "follow from the founding document; ask another node"
         )
     if certificate.height != header.height or certificate.digest != header_digest(header):
         raise CertificateRejected(
             f"the certificate beside block {header.height} is about another block"
         )
     try:
-        check_commit_certificate(certificate, trust.validators, trust.chain_id, epoch=trust.epoch)
+        check_commit_certificate(certificate, validators, trust.chain_id, epoch=header.epoch)
     except InvalidCertificate as problem:
         raise CertificateRejected(f"block {header.height} is not certified: {problem}") from problem
     return header

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from crypto.hashing import ChainId, Domain
 from crypto.schema import U16, U32, U64, Bytes16, Bytes32, Bytes64, Count, Name, Size, encode
+from crypto.validators import ValidatorSet
 from crypto.votes import CommitCertificate
 from ledger.blocks import Header
 from ledger.tree.proofs import StateProofs
@@ -16,6 +17,7 @@ from ledger.tree.proofs import StateProofs
 SUBMIT_ITEMS_MAX: Final = 512
 SUBMIT_BYTES_MAX: Final = 8 << 20
 WITNESS_KEYS_MAX: Final = 256
+EPOCH_LINKS_MAX: Final = 32
 
 StateKey = Annotated[bytes, Size(1, 256)]
 """A key of the one state space; its table is the first path part."""
@@ -48,6 +50,24 @@ class SealedHeader:
 
     header: Header
     certificate: CommitCertificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochLink:
+    """The last header of an epoch, and the validators of the next, whose digest it names."""
+
+    sealed_header: SealedHeader
+    validators: ValidatorSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochLinks:
+    """Consecutive changes of the validators, the oldest first: the answer of `GET /v1/epochs`."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 4 << 20
+
+    links: Annotated[tuple[EpochLink, ...], Count(0, EPOCH_LINKS_MAX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,13 @@ from crypto.cid import RAW, make_cid
 from crypto.hashing import ChainId, Digest
 from crypto.schema import encode
 from crypto.unixfs import LeafIndex
-from crypto.validators import Epoch, ReplicaId
+from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
 from crypto.votes import CommitCertificate, Height, View
 from ledger.accounts import Role
 from ledger.blocks import Header
 from ledger.exchange import (
+    EpochLink,
+    EpochLinks,
     ScanQuery,
     SealedHeader,
     SessionClaim,
@@ -89,6 +91,10 @@ def make_samples() -> tuple[Any, ...]:
         expires_ms=1_790_000_060_000,
     )
     keys = (b"governance/parameters", b"governance/validators")
+    member = Validator(
+        index=ReplicaId(3), org=NORTH, vote_key=digest_of("vote key"), tls_pin=digest_of("pin")
+    )
+    members = ValidatorSet(members=(member,))
     return (
         SubmitBatch(items=(SubmitItem(signed=b"signed", sidecars=(bytes(32) + b"note",)),)),
         sealed,
@@ -98,6 +104,7 @@ def make_samples() -> tuple[Any, ...]:
         absent,
         proofs,
         Witness(sealed_header=sealed, keys=keys, proofs=proofs),
+        EpochLinks(links=(EpochLink(sealed_header=sealed, validators=members),)),
         claim,
         SignedSessionClaim(claim=claim, signature=bytes(64)),
         Enrolment(
