@@ -36,6 +36,7 @@ from shell.bodies import Bodies, answer_transactions
 from shell.chain import Chain, open_live_chain
 from shell.clock import Clock
 from shell.gossip import Gossip
+from shell.greeting import greet
 from shell.intake import Intake, submit
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
@@ -68,6 +69,8 @@ from storage.world import WorldLimits
 log = logging.getLogger("medledger.node")
 
 MENDING_PAUSE_S: Final = 10.0
+LISTEN_HEARTBEATS: Final = 4
+"""How long a start keeps silent after it was heard: a twin needs two to notice and to tell."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,6 +165,7 @@ def assemble(
         self_id=own_id(chain, keys.replica),
         peers=peers_of(chain),
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
+        on_link=lambda peer_id, is_up: greet(replica, peer_id, is_up=is_up),
         on_fault=log_fault,
     )
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
@@ -351,6 +355,7 @@ def _consensus_config(config: NodeConfig, chain: Chain, keys: OwnKeys) -> Config
         status_ms=config.timeouts.status_ms,
         fetch_ms=config.timeouts.base_timeout_ms,
         rotate_every=chain.next_pace.rotate_every,
+        listen_heartbeats=LISTEN_HEARTBEATS,
     )
 
 

@@ -14,8 +14,9 @@ from consensus.blocks import Block
 from consensus.decision import decide, stop_agreeing
 from consensus.effects import Broadcast, Effect, Ignore, Send, SendBlocks, SendProposal
 from consensus.events import TimerKind
-from consensus.fence import collect_proof, note_boot
+from consensus.fence import collect_proof
 from consensus.fetching import stop_fetching
+from consensus.hearing import answer_boot
 from consensus.mailbox import Mailbox, views_of, votes_at, votes_of
 from consensus.messages import (
     Blocks,
@@ -48,7 +49,7 @@ def on_heartbeat(state: ReplicaState) -> list[Effect]:
     state.heartbeats += 1
     state.fetches_of_strangers = 0
     for peer in state.peers.values():
-        peer.was_answered, peer.fetches = False, 0
+        peer.was_answered, peer.fetches, peer.echoes = False, 0, 0
     state.is_behind = state.height_at_heartbeat == height and bool(_ahead(state, 1))
     state.height_at_heartbeat = height
     complaint = state.complaints.get(state.config.replica)
@@ -63,8 +64,8 @@ def on_heartbeat(state: ReplicaState) -> list[Effect]:
 def on_status(state: ReplicaState, sender: ReplicaId, status: Status) -> list[Effect]:
     """Learn from a heartbeat, and send its sender what it lacks of ours."""
     note_position(state, sender, status.height, status.view)
-    effects = note_boot(state, sender, status)
-    collect_proof(state, sender, status)
+    effects = answer_boot(state, sender, status)
+    collect_proof(state, sender, status.height, status.certificate)
     certificate = status.certificate
     is_open = state.instance.certificate is None
     if is_open and certificate is not None and commit_fault(state, certificate) is None:

@@ -14,6 +14,7 @@ from consensus import (
     decision,
     evidence,
     fence,
+    hearing,
     normal_case,
     proposing,
     timers,
@@ -41,6 +42,7 @@ from consensus.messages import (
     Commit,
     Complaint,
     Contradiction,
+    Echo,
     Fetch,
     FetchProposal,
     Message,
@@ -58,6 +60,9 @@ from crypto.validators import ReplicaId
 from crypto.votes import FIRST_VIEW, Height
 
 STEPS: Final[tuple[Callable[[ReplicaState], list[Effect] | None], ...]] = (
+    hearing.take_proof,
+    hearing.stop_listening,
+    fence.lift_if_passed,
     decision.decide_fetched,
     decision.decide_if_committed,
     catch_up.check_proposed_if_committed,
@@ -145,6 +150,8 @@ def _on_message(state: ReplicaState, sender: ReplicaId, message: Message) -> lis
             return complaints.on_complaint(state, sender, message)
         case Contradiction():
             return []  # What it proves is reported already.
+        case Echo():
+            return hearing.on_echo(state, sender, message)
         case _:
             assert_never(message)
 
@@ -153,9 +160,10 @@ def on_vote(state: ReplicaState, sender: ReplicaId, vote: Vote) -> list[Effect]:
     """File a vote of the present or the next height until its turn comes (rule 15)."""
     kind = type(vote).__name__
     if vote.signer == state.config.replica:
-        return fence.on_own_vote(state, sender, vote)
+        return fence.on_own_vote(state, sender, kind, hearing.bare_vote(vote))
     if vote.signer != sender:
         return [Ignore(sender=sender, kind=kind, reason="another's vote")]
+    hearing.note_vote(state, vote)
     height = height_of(state)
     if vote.height < height:
         ignored = Ignore(sender=sender, kind=kind, reason="a decided height")

@@ -11,7 +11,6 @@ from consensus.blocks import Block
 from consensus.effects import Decide, Effect, Ignore
 from consensus.events import BlockExecuted, TimerKind
 from consensus.evidence import contradict_decision, keep_past_votes
-from consensus.fence import lift_if_passed
 from consensus.fetching import pause_fetching, stop_fetching
 from consensus.mailbox import Mailbox, views_of, votes_at
 from consensus.membership import follow
@@ -94,7 +93,7 @@ def on_block_executed(state: ReplicaState, event: BlockExecuted) -> list[Effect]
     if state.next_members.epoch != state.members.epoch:
         state.next_mailbox = Mailbox()
     forget_leavers(state)
-    return lift_if_passed(state)
+    return []
 
 
 def stop_agreeing(state: ReplicaState) -> list[Effect]:

@@ -1,32 +1,39 @@
 """The fence (rule 19): a replica that may not remember what it signed signs nothing.
 
-It is raised when the journal is missing or was cut, when somebody shows a vote of ours that the
-journal does not hold, and when others keep hearing our key with another boot id. Behind it the
-replica follows decisions and answers questions. It asks n - q + f others for proof of what they
-have decided; with H the highest of that, whatever it may have signed is at most at H + 2: it
-signed at x only after x - 1 was decided, by a quorum that had decided x - 2, and every n - q + f
-others hold a correct one of that quorum. So it votes again after deciding H + 3. Where f = 0
-nobody may forget: there all others are asked, and fewer than a quorum of them cannot go on alone.
+It is raised when the journal is missing or was cut, when the directory is not where it last ran
+(`shell.restart`), when somebody shows a vote of ours that the journal does not hold, and when
+somebody shows a start of ours that it does not know (`consensus.hearing`). Behind it the replica
+follows decisions and answers questions. It asks n - q + f others for proof of what they have
+decided; with H the highest of that, whatever it may have signed is at most at H + 2: it signed at x
+only after x - 1 was decided, by a quorum that had decided x - 2, and every n - q + f others hold a
+correct one of that quorum. So it votes again after deciding H + 3. Where f = 0 nobody may forget:
+there all others are asked, and fewer than a quorum of them cannot go on alone.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
+from consensus.boots import NOBODY
 from consensus.effects import Effect, Ignore, Persist
 from consensus.events import TimerKind
-from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange, Vote
+from consensus.messages import ViewChange, Vote
 from consensus.peers import peer_of
-from consensus.records import FenceLifted, FenceRaised
-from consensus.state import Fence, Own, ReplicaState, height_of
+from consensus.records import BOOTS_KEPT, Booted, FenceLifted, FenceRaised, Record
+from consensus.state import Fence, Own, ReplicaState, height_of, is_executed
 from consensus.timers import cancel_timer
+from crypto.evidence import SignedVote
+from crypto.hashing import Digest
 from crypto.quorum import QuorumSystem
 from crypto.validators import ReplicaId
-from crypto.votes import FIRST_VIEW, GENESIS_HEIGHT, Height
+from crypto.votes import (
+    FIRST_VIEW,
+    GENESIS_HEIGHT,
+    CommitCertificate,
+    Height,
+    VoteType,
+    prepared_digest,
+)
 
 FENCE_HEIGHTS: Final = 3
-DOUBTS_MAX: Final = 3
-"""Statuses in a row that must list another boot id: one may be a late word about our past."""
-HEARTBEATS_OF_GRACE: Final = 60
-"""How long what others say about our boot id may still be about the time before we started."""
 
 
 def raise_fence(
@@ -44,36 +51,61 @@ def raise_fence(
     ]
 
 
-def lift_if_passed(state: ReplicaState) -> list[Effect]:
-    """Vote again once others have decided beyond whatever we may have signed."""
-    fence = state.fence
-    if fence is None or fence.lift_height is None:
-        return []
+def lift_if_passed(state: ReplicaState) -> list[Effect] | None:
+    """Vote again once others have decided beyond whatever we may have signed.
+
+    Not while this start still listens, and not before it is over if a stranger with our key was
+    found alive: of the two at least one must stay silent, so both do until one has ended.
+    """
+    fence, boots = state.fence, state.boots
+    if fence is None or fence.lift_height is None or not is_executed(state):
+        return None
+    if state.listening is not None or boots.has_twin:
+        return None
     if state.tip.height < max(fence.lift_height, fence.signed_height):
-        return []
+        return None
     state.fence = None
-    return [Persist(records=(FenceLifted(height=state.tip.height),))]
+    records: list[Record] = [FenceLifted(height=state.tip.height)]
+    if boots.strangers:  # They have ended: from now on they are starts of our own.
+        boots.number = max(boots.number, *boots.strangers.values())
+        boots.earlier = (*boots.earlier, *boots.strangers)[-BOOTS_KEPT:]
+        boots.strangers, boots.seen, boots.said = {}, NOBODY, None
+        records.append(
+            Booted(number=boots.number, boot_id=state.config.boot_id, earlier=boots.earlier)
+        )
+    return [Persist(records=tuple(records))]
 
 
-def collect_proof(state: ReplicaState, sender: ReplicaId, status: Status) -> None:
-    """Note the decided height that another member proves; at height 0 there is nothing to prove."""
+def collect_proof(
+    state: ReplicaState,
+    sender: ReplicaId,
+    height: Height,
+    certificate: CommitCertificate | None,
+) -> None:
+    """Note the decided height that another member proves; at height 0 there is nothing to prove.
+
+    `height` is being agreed there, `certificate` proves the one below.
+    """
     fence = state.fence
     if fence is None or fence.lift_height is not None or peer_of(state, sender) is None:
         return
-    if status.certificate is not None:
-        fence.proven[sender] = status.certificate.height
-    elif status.height == GENESIS_HEIGHT + 1:
+    if certificate is not None:
+        fence.proven[sender] = certificate.height
+    elif height == GENESIS_HEIGHT + 1:
         fence.proven.setdefault(sender, GENESIS_HEIGHT)
     if len(fence.proven) >= others_needed(state.members.quorum):
         highest = max(state.tip.height, *fence.proven.values())
         fence.lift_height = Height(highest + FENCE_HEIGHTS)
 
 
-def on_own_vote(state: ReplicaState, sender: ReplicaId, vote: Vote) -> list[Effect]:
+def on_own_vote(
+    state: ReplicaState, sender: ReplicaId, kind: str, vote: SignedVote
+) -> list[Effect]:
     """Somebody shows us a vote with our signature: do we remember it?"""
-    kind = type(vote).__name__
     if vote.height < height_of(state):
         return [Ignore(sender=sender, kind=kind, reason="our own vote, of a decided height")]
+    if vote.epoch < state.members.epoch:
+        return [Ignore(sender=sender, kind=kind, reason="our own vote, of an epoch that is over")]
     if vote.height == height_of(state) and _is_remembered(state.instance.own, vote):
         return [Ignore(sender=sender, kind=kind, reason="our own vote, remembered")]
     ignored = Ignore(sender=sender, kind=kind, reason="our own vote, forgotten")
@@ -81,48 +113,28 @@ def on_own_vote(state: ReplicaState, sender: ReplicaId, vote: Vote) -> list[Effe
     return [ignored, *raise_fence(state, reason, signed_height=vote.height)]
 
 
-def note_boot(state: ReplicaState, sender: ReplicaId, status: Status) -> list[Effect]:
-    """Learn whose boot ids a peer hears: does it hear our key from somewhere else?"""
-    peer = peer_of(state, sender)
-    if peer is None:
-        return []
-    peer.boot_id = status.boot_id
-    for replica, boot_id in status.heard:
-        if replica != state.config.replica:
-            continue
-        if boot_id == state.config.boot_id:
-            peer.knows_boot, peer.doubts = True, 0
-        elif peer.knows_boot and state.heartbeats > HEARTBEATS_OF_GRACE:
-            peer.doubts = min(peer.doubts + 1, DOUBTS_MAX)
-    doubters = sum(one.doubts >= DOUBTS_MAX for one in state.peers.values())
-    if doubters < state.members.quorum.weak or state.fence is not None:
-        return []
-    for one in state.peers.values():
-        one.doubts = 0
-    return raise_fence(state, "others hear our key with another boot id")
-
-
 def others_needed(quorum: QuorumSystem) -> int:
+    """Return how many others must prove what they have decided before the fence has a goal."""
     return quorum.n - quorum.strong + quorum.f if quorum.f else quorum.n - 1
 
 
-def _is_remembered(own: Own, vote: Vote) -> bool:
+def _is_remembered(own: Own, vote: SignedVote) -> bool:
     """Whether we hold that very vote, or a later one of its kind: votes of a kind only ascend."""
-    match vote:
-        case PrePrepare():  # Above view 0 it was said inside our new-view.
+    match vote.vote:
+        case VoteType.PRE_PREPARE:  # Above view 0 it was said inside our new-view.
             kept: Vote | None = own.pre_prepare if vote.view == FIRST_VIEW else own.new_view
-        case Prepare():
+        case VoteType.PREPARE:
             kept = own.prepare
-        case Commit():
+        case VoteType.COMMIT:
             kept = own.commit
-        case ViewChange():
+        case VoteType.VIEW_CHANGE:
             kept = own.view_change
-        case NewView():
-            kept = own.new_view
+        case _:
+            assert_never(vote.vote)
     if kept is None or kept.view < vote.view:
         return False
-    return kept.view > vote.view or _about(kept) == _about(vote)
+    return kept.view > vote.view or _about(kept) == vote.digest
 
 
-def _about(vote: Vote) -> object:
-    return vote.prepared if isinstance(vote, ViewChange) else vote.digest
+def _about(vote: Vote) -> Digest:
+    return prepared_digest(vote.prepared) if isinstance(vote, ViewChange) else vote.digest

@@ -8,6 +8,7 @@ from typing import Final
 from consensus.evidence import PAST_HEIGHTS, REPORTS_MAX
 from consensus.mailbox import PHASES, VIEWS_KEPT, count_votes
 from consensus.messages import FETCH_COUNT_MAX
+from consensus.records import BOOTS_KEPT
 from consensus.state import ReplicaState, is_executed
 from consensus.view_change import VOTED_KEPT
 from crypto.quorum import QuorumSystem
@@ -56,6 +57,8 @@ def retained(state: ReplicaState) -> int:
         + len(state.past_votes)
         + len(state.reported)
         + len(state.complaints)
+        + len(state.boots.strangers)
+        + (0 if state.listening is None else len(state.listening.answered))
         + (0 if state.fence is None else len(state.fence.proven))
     )
 
@@ -65,4 +68,5 @@ def retained_max(quorum: QuorumSystem) -> int:
     votes = 2 * len(PHASES) * VIEWS_KEPT * quorum.n
     blocks = 4 * (BLOCKS_KEPT + quorum.f)
     past = (PAST_HEIGHTS + 2) * len(PHASES) * VIEWS_KEPT * quorum.n + REPORTS_MAX * quorum.n
-    return votes + past + 2 * quorum.n + blocks + quorum.strong + 2 * 2 * quorum.n + FETCH_COUNT_MAX
+    others = 2 * 4 * quorum.n + BOOTS_KEPT
+    return votes + past + others + blocks + quorum.strong + FETCH_COUNT_MAX

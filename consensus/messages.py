@@ -6,12 +6,13 @@
     3    Commit         256
     4    ViewChange     certificate + 256
     5    NewView        a quorum of view-changes + pre-prepare
-    6    Status         certificate + 24 for each member
+    6    Status         certificate + 512
     7    Fetch          32
     8    Blocks         88 MiB: one block of the largest size, or many small ones
     9    FetchProposal  64
     10   Proposal       block + bodies
     11   Complaint      128
+    12   Echo           certificate + 768
     20   Contradiction      384
 
 Every vote names its epoch, so that none counts in another generation of the replica set. The
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, get_args
 
 from consensus.blocks import BLOCK_BYTES_MAX, BODIES_BYTES_MAX, Block, CertifiedBlock
+from consensus.boots import Boot
 from crypto.errors import DecodeError
 from crypto.evidence import SignedVote
 from crypto.hashing import ChainId, Digest, Domain
@@ -35,6 +37,8 @@ from crypto.votes import CERTIFICATE_BYTES_MAX, CommitCertificate, Height, Prepa
 VOTE_BYTES_MAX: Final = 256
 VIEW_CHANGE_BYTES_MAX: Final = CERTIFICATE_BYTES_MAX + VOTE_BYTES_MAX
 FETCH_COUNT_MAX: Final = 64
+STARTS_KEPT: Final = 2
+"""Starts of another member that are remembered, the last that spoke."""
 
 
 class Suspicion(enum.Enum):
@@ -171,22 +175,42 @@ class Status:
 
     `height` is being agreed, so `height - 1` is decided; `has_proposal` and `has_committed` are
     about `view`. `certificate`, sent when asked for, proves the decided height. `is_fenced` asks
-    for that proof. `boot_id` is drawn at each start; `heard` lists whose boot ids this replica
-    last heard. `clock_ms` is stamped by the shell as the message leaves; the core writes 0.
+    for that proof, `is_listening` for an `Echo`. `boot` says which start of this replica speaks;
+    None where its epoch is unknown. `clock_ms` is stamped by the shell as the message leaves; the
+    core writes 0.
     """
 
     WIRE_TAG: ClassVar[int] = 6
-    WIRE_BYTES_MAX: ClassVar[int] = CERTIFICATE_BYTES_MAX + MEMBERS_MAX * 24 + VOTE_BYTES_MAX
+    WIRE_BYTES_MAX: ClassVar[int] = CERTIFICATE_BYTES_MAX + 512
 
     height: Height
     view: View
     has_proposal: bool
     has_committed: bool
     is_fenced: bool
+    is_listening: bool
     certificate: CommitCertificate | None
-    boot_id: Bytes16
-    heard: Annotated[tuple[tuple[ReplicaId, Bytes16], ...], Count(0, MEMBERS_MAX)]
+    boot: Boot | None
     clock_ms: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """An answer to a start of another replica: what is remembered of it here.
+
+    `boot_id` is the start that is answered. `boots` are the starts of that replica heard last, and
+    `vote` is its highest vote known here: all of them prove themselves by its own signature.
+    `height` is being agreed here, and `certificate` proves the one below.
+    """
+
+    WIRE_TAG: ClassVar[int] = 12
+    WIRE_BYTES_MAX: ClassVar[int] = CERTIFICATE_BYTES_MAX + 768
+
+    boot_id: Bytes16
+    boots: Annotated[tuple[Boot, ...], Count(0, STARTS_KEPT)]
+    vote: SignedVote | None
+    height: Height
+    certificate: CommitCertificate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +296,7 @@ Vote: TypeAlias = PrePrepare | Prepare | Commit | ViewChange | NewView
 """What belongs to one (epoch, height, view) and has a signer."""
 
 Message: TypeAlias = (
-    Vote | Status | Fetch | Blocks | FetchProposal | Proposal | Complaint | Contradiction
+    Vote | Status | Fetch | Blocks | FetchProposal | Proposal | Complaint | Echo | Contradiction
 )
 
 MESSAGE_KINDS: Final[tuple[type[Message], ...]] = get_args(Message)

@@ -9,15 +9,18 @@ replica stays behind a fence until the chain has moved on from whatever it may h
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, TypeAlias, get_args
+from typing import Annotated, ClassVar, Final, TypeAlias, get_args
 
 from consensus.blocks import BLOCK_BYTES_MAX, Block
 from consensus.messages import NewView, ViewChange
 from crypto.errors import DecodeError
 from crypto.hashing import ChainId, Digest
-from crypto.schema import Bytes64, Name, decode, encode
+from crypto.schema import U64, Bytes16, Bytes64, Count, Name, decode, encode
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import CERTIFICATE_BYTES_MAX, Height, PreparedCertificate, View, VoteType
+
+BOOTS_KEPT: Final = 16
+"""How many of its last boot ids a replica knows as its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,21 @@ class FenceLifted:
     WIRE_BYTES_MAX: ClassVar[int] = 32
 
     height: Height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booted:
+    """Start number `number` of this replica, under a boot id never used before.
+
+    `earlier` are the last boot ids before it, oldest first: others may still speak of them.
+    """
+
+    WIRE_TAG: ClassVar[int] = 9
+    WIRE_BYTES_MAX: ClassVar[int] = 32 + 20 * BOOTS_KEPT
+
+    number: U64
+    boot_id: Bytes16
+    earlier: Annotated[tuple[Bytes16, ...], Count(0, BOOTS_KEPT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +133,7 @@ Record: TypeAlias = (
     | PreparedRecord
     | ViewChangeRecord
     | NewViewRecord
+    | Booted
 )
 
 _BY_TAG: Final = {kind.WIRE_TAG: kind for kind in get_args(Record)}
@@ -135,7 +154,7 @@ def decode_record(encoded: bytes) -> Record:
 def record_height(record: Record) -> Height | None:
     """Return the height after whose decision the record may be forgotten; None: keep it."""
     match record:
-        case JournalStarted() | FenceRaised() | FenceLifted():
+        case JournalStarted() | FenceRaised() | FenceLifted() | Booted():
             return None
         case ProposalRecord(block=block):
             return block.height

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from consensus.catch_up import on_heartbeat
 from consensus.core import advance
-from consensus.effects import Broadcast, Effect
+from consensus.effects import Broadcast, Effect, Persist
 from consensus.errors import ForeignJournal
 from consensus.fence import raise_fence
 from consensus.invariants import check_invariants
@@ -17,6 +17,8 @@ from consensus.mailbox import put
 from consensus.membership import Membership, Pace, follow
 from consensus.messages import Commit, Prepare, PrePrepare, Vote
 from consensus.records import (
+    BOOTS_KEPT,
+    Booted,
     FenceLifted,
     FenceRaised,
     JournalStarted,
@@ -29,7 +31,7 @@ from consensus.records import (
     record_height,
 )
 from consensus.soundness import choose
-from consensus.state import Config, Fence, Own, ReplicaState, Tip, height_of
+from consensus.state import Boots, Config, Fence, Listening, Own, ReplicaState, Tip, height_of
 from consensus.view_change import forget_blocks
 from crypto.validators import Epoch, ValidatorSet
 from crypto.votes import FIRST_VIEW, Height, VoteType
@@ -61,12 +63,14 @@ def restore(
     *,
     is_journal_whole: bool,
     waiting: bool,
+    moved: str | None = None,
 ) -> tuple[ReplicaState, list[Effect]]:
     """Return the replica and what it does first.
 
     `records` is the journal in order, and empty for a lost one; `is_journal_whole` is False if
-    some of it was cut away; `waiting` says that the pool holds something. Raises `ForeignJournal`
-    for the journal of another chain or replica.
+    some of it was cut away; `waiting` says that the pool holds something; `moved` says why the
+    directory is not the one that last ran, if it is not. Raises `ForeignJournal` for the journal
+    of another chain or replica.
     """
     members = Membership(decided.epoch, decided.validators, decided.pace, decided.is_mute)
     state = ReplicaState(
@@ -76,15 +80,38 @@ def restore(
         next_members=follow(
             members, decided.next_validators, pace=decided.next_pace, is_mute=decided.is_next_mute
         ),
+        boots=_next_boot(records),
         has_backlog=waiting,
+        listening=Listening(),
     )
     for record in records:
         _replay(state, record)
     _resume(state)
     effects = _fence_off(state, records, is_journal_whole=is_journal_whole)
-    effects += [*_repeat(state), *on_heartbeat(state), *advance(state)]
+    if moved is not None:
+        effects += raise_fence(state, moved)
+    effects += [
+        Persist(records=(_booted(state),)),
+        *_repeat(state),
+        *on_heartbeat(state),
+        *advance(state),
+    ]
     check_invariants(state)
     return state, effects
+
+
+def _next_boot(records: Sequence[Record]) -> Boots:
+    """Return the start that follows the last one in the journal."""
+    last = next((one for one in reversed(records) if isinstance(one, Booted)), None)
+    if last is None:
+        return Boots(number=1)
+    return Boots(number=last.number + 1, earlier=(*last.earlier, last.boot_id)[-BOOTS_KEPT:])
+
+
+def _booted(state: ReplicaState) -> Booted:
+    """Return the record of this start: durable before anything is sent."""
+    boots = state.boots
+    return Booted(number=boots.number, boot_id=state.config.boot_id, earlier=boots.earlier)
 
 
 def _replay(state: ReplicaState, record: Record) -> None:
@@ -97,6 +124,8 @@ def _replay(state: ReplicaState, record: Record) -> None:
             mine = (state.config.chain_id, state.config.replica)
             if (record.chain_id, record.replica) != mine:
                 raise ForeignJournal(f"the journal is that of replica {record.replica}")
+        case Booted():
+            pass  # Only the last one counts (`_next_boot`).
         case FenceRaised(reason=reason):
             state.fence = Fence(reason=reason)
         case FenceLifted():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.blocks import Block, CertifiedBlock
+from consensus.boots import NOBODY, Boot, boot_preimage
 from consensus.events import TimerKind
 from consensus.mailbox import Mailbox
 from consensus.membership import Membership, Pace, primary_of
@@ -42,7 +43,8 @@ class Config:
     `sign` returns the Ed25519 signature of a preimage: a pure function, as that scheme is
     deterministic. `boot_id` (16 bytes) differs at every start. The delays are the operator's;
     `idle_block_ms` and `rotate_every` (heights) are the consortium's, where the memberships do not
-    say otherwise (`pace_of`).
+    say otherwise (`pace_of`). After a start the replica listens for `listen_heartbeats` more once
+    enough others have answered it.
     """
 
     chain_id: ChainId
@@ -56,6 +58,7 @@ class Config:
     status_ms: int
     fetch_ms: int
     rotate_every: int
+    listen_heartbeats: int
 
 
 class Departure(enum.Enum):
@@ -129,20 +132,48 @@ class Peer:
     """What is remembered of one other member.
 
     `height` and `view` are the highest position heard of it, as a claim. `failures` counts
-    fetches it did not answer. Since our last heartbeat it has sent `fetches`, and `was_answered`
-    says that it had what it lacks.
-    `knows_boot`: it has listed our present boot id; `doubts` counts in how many statuses in a row
-    it has listed another one since.
+    fetches it did not answer. Since our last heartbeat it has sent `fetches`, `was_answered` says
+    that it had what it lacks, and it had `echoes`. `boots` are its last two starts that spoke
+    here, the latest last; `last_vote` is its highest vote that came here, also of a decided height.
     """
 
     height: Height = GENESIS_HEIGHT
     view: View = FIRST_VIEW
-    boot_id: bytes = b""
     failures: int = 0
     fetches: int = 0
     was_answered: bool = False
-    knows_boot: bool = False
-    doubts: int = 0
+    echoes: int = 0
+    boots: tuple[Boot, ...] = ()
+    last_vote: SignedVote | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Boots:
+    """The starts of this replica: the present one, those before, and strangers with its key.
+
+    `earlier` are boot ids that the journal knows; `strangers` are others, with their numbers, that
+    were shown to this start. `seen` is the last of them. `has_twin`: one of them is alive.
+    """
+
+    number: int
+    earlier: tuple[bytes, ...] = ()
+    strangers: dict[bytes, int] = field(default_factory=dict)
+    seen: bytes = NOBODY
+    has_twin: bool = False
+    said: Boot | None = None  # Signed already, for as long as epoch and `seen` stay.
+
+
+@dataclass(slots=True, kw_only=True)
+class Listening:
+    """A start that signs nothing new yet: who has answered it, and what they have shown.
+
+    `proof` is the certificate of the highest block that one of them has decided; `heard_at` is
+    the heartbeat at which enough had answered.
+    """
+
+    answered: dict[ReplicaId, None] = field(default_factory=dict)
+    proof: CommitCertificate | None = None
+    heard_at: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,11 +213,13 @@ class ReplicaState:
     tip: Tip
     members: Membership
     next_members: Membership | None
+    boots: Boots
     instance: Instance = field(default_factory=Instance)
     next_mailbox: Mailbox = field(default_factory=Mailbox)
     peers: dict[ReplicaId, Peer] = field(default_factory=dict)
     has_backlog: bool = False
     fence: Fence | None = None
+    listening: Listening | None = None
     fetching: Fetching | None = None
     fetched: tuple[CertifiedBlock, ...] = ()  # Decided blocks above the instance's height.
     fetched_from: ReplicaId | None = None
@@ -239,6 +272,7 @@ def may_vote(state: ReplicaState) -> bool:
     return (
         state.next_members is not None
         and state.fence is None
+        and state.listening is None
         and state.instance.certificate is None
         and not state.members.is_mute
         and state.config.replica in state.members.order
@@ -249,17 +283,31 @@ def make_status(state: ReplicaState, *, with_proof: bool) -> Status:
     """Say where this replica stands; with the proof of what it has decided if asked."""
     instance = state.instance
     commit = instance.own.commit
-    heard = tuple(
-        (replica, peer.boot_id) for replica, peer in sorted(state.peers.items()) if peer.boot_id
-    )
     return Status(
         height=height_of(state),
         view=instance.view,
         has_proposal=instance.proposal is not None,
         has_committed=commit is not None and commit.view == instance.view,
         is_fenced=state.fence is not None,
+        is_listening=state.listening is not None,
         certificate=state.tip.certificate if with_proof else None,
-        boot_id=state.config.boot_id,
-        heard=heard,
+        boot=own_boot(state),
         clock_ms=0,
     )
+
+
+def own_boot(state: ReplicaState) -> Boot:
+    """Return what this start says of itself, signed once for each epoch and each stranger."""
+    boots, epoch, config = state.boots, state.members.epoch, state.config
+    said = boots.said
+    if said is None or (said.epoch, said.seen) != (epoch, boots.seen):
+        fields = (epoch, config.replica, boots.number, config.boot_id, boots.seen)
+        said = boots.said = Boot(
+            epoch=epoch,
+            replica=config.replica,
+            number=boots.number,
+            boot_id=config.boot_id,
+            seen=boots.seen,
+            signature=config.sign(boot_preimage(config.chain_id, *fields)),
+        )
+    return said

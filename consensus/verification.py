@@ -10,12 +10,14 @@ certificate inside: a quorum that checked it has signed the header that names it
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from consensus.boots import Boot, boot_preimage
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import (
     Blocks,
     Commit,
     Complaint,
     Contradiction,
+    Echo,
     Fetch,
     FetchProposal,
     Message,
@@ -64,7 +66,8 @@ def make_verifiable(message: Message, sets: Sets) -> Message:
     """Return what can be checked of a message that comes from a later epoch.
 
     Blocks are cut before the first of an unknown epoch, and a status loses its proof: both are
-    how a replica that was away learns that it has to catch up. Anything else is left as it is.
+    how a replica that was away learns that it has to catch up. What an echo shows of an epoch that
+    is over falls away: it can contradict nothing that may still be signed. Anything else is left.
     """
     match message:
         case Blocks():
@@ -72,10 +75,14 @@ def make_verifiable(message: Message, sets: Sets) -> Message:
                 if one.certificate.epoch not in sets:
                     return Blocks(blocks=message.blocks[:count])
             return message
-        case Status(certificate=certificate):
-            if certificate is None or certificate.epoch in sets:
-                return message
-            return replace(message, certificate=None)
+        case Status(certificate=certificate, boot=boot):
+            if certificate is not None and certificate.epoch not in sets:
+                message = replace(message, certificate=None)
+            if boot is not None and boot.epoch not in sets:
+                message = replace(message, boot=None)
+            return message
+        case Echo():
+            return _without_past(message, sets)
         case _:
             return message
 
@@ -92,9 +99,13 @@ def _jobs(message: Message, sets: Sets, chain_id: ChainId) -> Iterator[Signature
             yield from _view_change_jobs(message, sets, chain_id)
         case NewView():
             yield from _new_view_jobs(message, sets, chain_id)
-        case Status(certificate=certificate):
+        case Status(certificate=certificate, boot=boot):
             if certificate is not None:
                 yield from _commit_jobs(certificate, sets, chain_id)
+            if boot is not None:
+                yield _boot_job(boot, sets, chain_id)
+        case Echo():
+            yield from _echo_jobs(message, sets, chain_id)
         case Blocks(blocks=blocks):
             for one in blocks:
                 yield from _commit_jobs(one.certificate, sets, chain_id)
@@ -107,6 +118,37 @@ def _jobs(message: Message, sets: Sets, chain_id: ChainId) -> Iterator[Signature
                 yield signed_vote_job(vote, _members(sets, vote.epoch), chain_id)
         case Fetch() | FetchProposal() | Proposal():
             return
+
+
+def _without_past(message: Echo, sets: Sets) -> Echo:
+    latest = max(sets)
+
+    def is_past(epoch: Epoch) -> bool:
+        return epoch < latest and epoch not in sets
+
+    if message.certificate is not None and is_past(message.certificate.epoch):
+        message = replace(message, certificate=None)
+    boots = tuple(one for one in message.boots if not is_past(one.epoch))
+    if message.vote is not None and is_past(message.vote.epoch):
+        message = replace(message, vote=None)
+    return replace(message, boots=boots)
+
+
+def _echo_jobs(message: Echo, sets: Sets, chain_id: ChainId) -> Iterator[SignatureJob]:
+    if message.certificate is not None:
+        yield from _commit_jobs(message.certificate, sets, chain_id)
+    for boot in message.boots:
+        yield _boot_job(boot, sets, chain_id)
+    vote = message.vote
+    if vote is not None:
+        yield signed_vote_job(vote, _members(sets, vote.epoch), chain_id)
+
+
+def _boot_job(boot: Boot, sets: Sets, chain_id: ChainId) -> SignatureJob:
+    preimage = boot_preimage(
+        chain_id, boot.epoch, boot.replica, boot.number, boot.boot_id, boot.seen
+    )
+    return vote_job(boot.replica, boot.signature, preimage, _members(sets, boot.epoch))
 
 
 def _pre_prepare_jobs(message: PrePrepare, sets: Sets, chain_id: ChainId) -> Iterator[SignatureJob]:

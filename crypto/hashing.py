@@ -38,6 +38,8 @@ class Domain(bytes, enum.Enum):
     VALIDATOR_SET = b"medledger/validator-set/v1"
     VOTE = b"medledger/vote/v1"
     COMPLAINT = b"medledger/complaint/v1"
+    BOOT = b"medledger/boot/v1"
+    TIP_STATEMENT = b"medledger/tip-statement/v1"
     EVIDENCE = b"medledger/evidence/v1"
     SIDECAR = b"medledger/sidecar/v1"
     RECORD_ID = b"medledger/record-id/v1"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final
 
-from consensus.records import Record, decode_record, encode_record, record_height
+from consensus.records import Booted, Record, decode_record, encode_record, record_height
 from crypto.hashing import Digest
 from crypto.schema import U64, Bytes32, Count, Size, decode, encode
 from storage.journal import Journal, append, rotate
@@ -52,6 +52,8 @@ def open_votes(
         height = _height(record)
         if height is not None and height <= decided_height:
             continue
+        if isinstance(record, Booted):  # The last start names those before it.
+            votes.live = [kept for kept in votes.live if not _is_booted(kept[1])]
         votes.live.append((height, one))
         if isinstance(record, BodiesRecord):
             bodies.append(record)
@@ -82,6 +84,10 @@ def rotate_votes(journal: Journal, encoded: Sequence[bytes], decided_height: int
 
 def make_bodies_record(height: int, digest: Digest, transactions: Iterable[bytes]) -> BodiesRecord:
     return BodiesRecord(height=height, digest=digest, transactions=tuple(transactions))
+
+
+def _is_booted(encoded: bytes) -> bool:
+    return encoded[1] == Booted.WIRE_TAG
 
 
 def _decode(encoded: bytes) -> Record | BodiesRecord:

@@ -55,10 +55,18 @@ PLANTED: Final = (
         30,
         "S1",
         "S2",
+        "L1",  # The others' echoes show the forgotten votes: all are fenced, nobody goes on.
     ),
     simulated("view not persisted", switches.view_not_journaled, dying_cluster, 60, "S2", "R4"),
     simulated(
-        "sent before durable", switches.sent_before_durable, dying_cluster, 60, "S1", "S2", "R4"
+        "sent before durable",
+        switches.sent_before_durable,
+        dying_cluster,
+        60,
+        "S1",
+        "S2",
+        "R4",
+        "L1",
     ),
     simulated(
         "commit signed after ViewChange",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from consensus.boots import NOBODY, Boot, boot_preimage
 from consensus.messages import (
     Blocks,
     Commit,
@@ -133,15 +134,25 @@ def _empty_view_change(host: Host, height: Height, view: View) -> ViewChange:
 
 
 def _claim(host: Host, height: Height, view: View, number: int) -> Status:
+    boot_id = number.to_bytes(16, "big")
     return Status(
         height=height,
         view=view,
         has_proposal=False,
         has_committed=False,
         is_fenced=number % 2 == 0,
+        is_listening=number % 3 == 0,
         certificate=None,
-        boot_id=number.to_bytes(16, "big"),
-        heard=(),
+        boot=Boot(
+            epoch=Epoch(0),
+            replica=host.replica,
+            number=number,
+            boot_id=boot_id,
+            seen=NOBODY,
+            signature=host.config.sign(
+                boot_preimage(host.config.chain_id, Epoch(0), host.replica, number, boot_id, NOBODY)
+            ),
+        ),
         clock_ms=0,
     )
 

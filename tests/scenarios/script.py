@@ -47,6 +47,7 @@ from consensus.effects import (
     SetTimer,
 )
 from consensus.events import Timer, TimerKind
+from consensus.hearing import answer_boot, make_echo
 from consensus.invariants import retained, retained_max
 from consensus.messages import (
     Blocks,
@@ -59,8 +60,8 @@ from consensus.messages import (
     Vote,
     decode_message,
 )
-from consensus.records import NewViewRecord, Record, ViewChangeRecord, VoteRecord
-from consensus.state import ReplicaState
+from consensus.records import Booted, NewViewRecord, Record, ViewChangeRecord, VoteRecord
+from consensus.state import ReplicaState, make_status
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
@@ -142,7 +143,8 @@ class Table:
         """Return one line about an effect; None for what would only make the reading long."""
         match effect:
             case Persist(records=records):
-                return "persist " + ", ".join(self.record(one) for one in records)
+                told = [self.record(one) for one in records if not isinstance(one, Booted)]
+                return "persist " + ", ".join(told) if told else None
             case Send(to=to, message=message):
                 shown = None if isinstance(message, Status) else self.parcel(message)
                 return shown and f"send {to} {shown}"
@@ -246,7 +248,23 @@ def make_table(replicas: int) -> Table:
     for host in table.hosts:
         start(host)
         work(table)
+    for host in table.hosts:
+        hear(table, host)
     return table
+
+
+def hear(table: Table, host: Host) -> None:
+    """Have a start answered by those who live; nothing else of a heartbeat gets around."""
+    for other in table.hosts:
+        if other.state is None or host.state is None or other is host:
+            continue
+        said = make_status(host.state, with_proof=False)
+        answer_boot(other.state, host.replica, said)
+        receive(host, other.replica, make_echo(other.state, host.replica))
+    for _ in range(host.config.listen_heartbeats):
+        timer = table.timers.pop((host.replica, TimerKind.STATUS))
+        expire(host, timer)
+        work(table)
 
 
 def work(table: Table) -> None:
@@ -371,6 +389,7 @@ def take_down(table: Table, replica: str) -> None:
 def bring_up(table: Table, replica: str) -> None:
     start(table.hosts[int(replica)])
     work(table)
+    hear(table, table.hosts[int(replica)])
 
 
 def wipe(table: Table, replica: str) -> None:

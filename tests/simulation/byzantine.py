@@ -167,11 +167,8 @@ class Flooder:
             has_committed=self.random.random() < 0.5,
             is_fenced=self.random.random() < 0.5,
             certificate=None,
-            boot_id=self.random.randbytes(16),
-            heard=tuple(
-                (ReplicaId(index), self.random.randbytes(16))
-                for index in range(self.random.randint(0, 40))
-            ),
+            is_listening=self.random.random() < 0.5,
+            boot=None,
             clock_ms=0,
         )
 

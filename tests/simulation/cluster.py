@@ -388,6 +388,7 @@ def make_config(index: int) -> Config:
         status_ms=STATUS_MS,
         fetch_ms=FETCH_MS,
         rotate_every=ROTATE_EVERY,
+        listen_heartbeats=3,
     )
 
 

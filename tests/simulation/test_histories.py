@@ -65,9 +65,9 @@ def test_six_replicas_split_three_against_three_stop_and_never_fork(faulty: int,
     cluster = start_cluster(replicas=6, seed=seed, behaviours=behaviours)
     cluster.load(every_ms=100, until_ms=20_000)
     with reported(cluster):
-        cluster.run(until_ms=1_000)
+        cluster.run(until_ms=3_000)
         cluster.partition([0, 1, 2], [3, 4, 5])
-        cluster.run(until_ms=2_000)
+        cluster.run(until_ms=4_000)
         before = [host.application.height for host in cluster.hosts]
 
         cluster.run(until_ms=20_000)

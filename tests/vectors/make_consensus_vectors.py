@@ -9,11 +9,14 @@ import json
 from pathlib import Path
 
 from consensus.blocks import Block, CertifiedBlock
+from consensus.boots import Boot, boot_preimage
+from consensus.evidence import signed_vote
 from consensus.messages import (
     Blocks,
     Commit,
     Complaint,
     Contradiction,
+    Echo,
     Fetch,
     FetchProposal,
     Message,
@@ -28,6 +31,7 @@ from consensus.messages import (
     encode_message,
 )
 from consensus.records import (
+    Booted,
     FenceLifted,
     FenceRaised,
     JournalStarted,
@@ -170,6 +174,18 @@ def make_view_change(signer: int, prepared: PreparedCertificate | None) -> ViewC
     )
 
 
+def make_boot(number: int, boot_id: bytes, *, seen: bytes) -> Boot:
+    preimage = boot_preimage(CHAIN, EPOCH, ReplicaId(1), number, boot_id, seen)
+    return Boot(
+        epoch=EPOCH,
+        replica=ReplicaId(1),
+        number=number,
+        boot_id=boot_id,
+        seen=seen,
+        signature=sign_preimage(KEYS[1], preimage),
+    )
+
+
 VIEW_CHANGES = (make_view_change(1, None), make_view_change(2, PREPARED), make_view_change(3, None))
 NEW_VIEW = NewView(
     view_changes=VIEW_CHANGES,
@@ -189,10 +205,20 @@ STATUS = Status(
     has_proposal=True,
     has_committed=False,
     is_fenced=False,
+    is_listening=True,
     certificate=COMMITTED,
-    boot_id=b"sixteen bytes id",
-    heard=((ReplicaId(1), b"another boot id."),),
+    boot=make_boot(5, b"sixteen bytes id", seen=bytes(16)),
     clock_ms=1_790_000_000_000,
+)
+ECHO = Echo(
+    boot_id=b"sixteen bytes id",
+    boots=(
+        make_boot(6, b"another boot id.", seen=b"sixteen bytes id"),
+        make_boot(5, b"sixteen bytes id", seen=bytes(16)),
+    ),
+    vote=signed_vote(PREPARE),
+    height=Height(8),
+    certificate=COMMITTED,
 )
 PREPARE_OF_ANOTHER = Digest(b"\x22" * 32)
 EVIDENCE = make_evidence(
@@ -235,6 +261,7 @@ MESSAGES: dict[str, Message] = {
     "complaint": COMPLAINT,
     "contradiction": Contradiction(votes=(EVIDENCE.first, EVIDENCE.second)),
     "proposal": Proposal(block=FIRST_BLOCK, bodies=b""),
+    "echo": ECHO,
 }
 RECORDS: dict[str, Record] = {
     "journal_started": JournalStarted(chain_id=CHAIN, replica=ReplicaId(3)),
@@ -245,6 +272,7 @@ RECORDS: dict[str, Record] = {
     "prepared": PreparedRecord(certificate=PREPARED),
     "view_change": ViewChangeRecord(message=VIEW_CHANGES[1]),
     "new_view": NewViewRecord(message=NEW_VIEW),
+    "booted": Booted(number=3, boot_id=b"sixteen bytes id", earlier=(b"another boot id.",)),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from consensus.blocks import Block, CertifiedBlock
+from consensus.boots import NOBODY, Boot, boot_preimage
 from consensus.core import handle
 from consensus.effects import Broadcast, Decide, Effect, Ignore, Persist, Send, SetTimer
 from consensus.events import (
@@ -15,15 +16,18 @@ from consensus.events import (
     TimerExpired,
     TimerKind,
 )
+from consensus.hearing import bare_vote
 from consensus.membership import Pace
 from consensus.messages import (
     Commit,
+    Echo,
     Message,
     NewView,
     Prepare,
     PrePrepare,
     Status,
     ViewChange,
+    Vote,
 )
 from consensus.records import JournalStarted, Record
 from consensus.restore import Decided, restore
@@ -58,11 +62,13 @@ def digest_of(name: str) -> Digest:
     return Digest(name.encode().ljust(32, b"."))
 
 
-def config_of(replica: int, *, rotate_every: int = 100) -> Config:
+def config_of(
+    replica: int, *, rotate_every: int = 100, listen_heartbeats: int = 0, boot_id: bytes = b""
+) -> Config:
     return Config(
         chain_id=CHAIN,
         replica=ReplicaId(replica),
-        boot_id=b"boot-%011d" % replica,
+        boot_id=boot_id or b"boot-%011d" % replica,
         sign=make_signer(replica),
         base_timeout_ms=BASE_MS,
         timeout_cap_ms=CAP_MS,
@@ -71,6 +77,7 @@ def config_of(replica: int, *, rotate_every: int = 100) -> Config:
         status_ms=STATUS_MS,
         fetch_ms=FETCH_MS,
         rotate_every=rotate_every,
+        listen_heartbeats=listen_heartbeats,
     )
 
 
@@ -87,13 +94,52 @@ def start_journal(replica: int) -> JournalStarted:
 def fresh(
     n: int = 4, *, me: int = 0, waiting: bool = False, records: Sequence[Record] = ()
 ) -> tuple[ReplicaState, list[Effect]]:
-    """A replica at height 1, started from what `init` wrote and then `records`."""
-    return restore(
+    """A replica at height 1, started from what `init` wrote and then `records`, and heard."""
+    state, effects = restore(
         config_of(me),
         genesis_of(n),
         (start_journal(me), *records),
         is_journal_whole=True,
         waiting=waiting,
+    )
+    return state, [*effects, *hear(state)]
+
+
+def hear(state: ReplicaState) -> list[Effect]:
+    """Let the others answer this start: they remember nothing that it does not know."""
+    answer = echo(state.config.boot_id)
+    return [effect for one in others_of(state) for effect in hand(state, one, answer)]
+
+
+def boot(
+    replica: int, boot_id: bytes, *, number: int = 1, seen: bytes = NOBODY, epoch: int = 0
+) -> Boot:
+    """What a start of a replica says of itself."""
+    fields = (Epoch(epoch), ReplicaId(replica), number, boot_id, seen)
+    return Boot(
+        epoch=Epoch(epoch),
+        replica=ReplicaId(replica),
+        number=number,
+        boot_id=boot_id,
+        seen=seen,
+        signature=make_signer(replica)(boot_preimage(CHAIN, *fields)),
+    )
+
+
+def echo(
+    boot_id: bytes,
+    *,
+    boots: tuple[Boot, ...] = (),
+    vote: Vote | None = None,
+    height: int = 1,
+    certificate: CommitCertificate | None = None,
+) -> Echo:
+    return Echo(
+        boot_id=boot_id,
+        boots=boots,
+        vote=None if vote is None else bare_vote(vote),
+        height=Height(height),
+        certificate=certificate,
     )
 
 
@@ -224,8 +270,8 @@ def status(
     has_committed: bool = False,
     is_fenced: bool = False,
     certificate: CommitCertificate | None = None,
-    boot_id: bytes = b"b" * 16,
-    heard: tuple[tuple[ReplicaId, bytes], ...] = (),
+    is_listening: bool = False,
+    boot: Boot | None = None,
 ) -> Status:
     return Status(
         height=Height(height),
@@ -233,9 +279,9 @@ def status(
         has_proposal=has_proposal,
         has_committed=has_committed,
         is_fenced=is_fenced,
+        is_listening=is_listening,
         certificate=certificate,
-        boot_id=boot_id,
-        heard=heard,
+        boot=boot,
         clock_ms=0,
     )
 

@@ -32,6 +32,7 @@ from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height, View
 from tests.unit.consensus.replicas import (
     accept,
+    boot,
     certified,
     commit,
     committed,
@@ -96,7 +97,8 @@ def invent_message(draw: random.Random) -> Message:
                 has_committed=draw.random() < 0.5,
                 is_fenced=draw.random() < 0.5,
                 certificate=committed(block) if draw.random() < 0.3 else None,
-                heard=tuple((ReplicaId(one), bytes(16)) for one in leavers),
+                is_listening=draw.random() < 0.5,
+                boot=boot(signer, draw.randbytes(16), number=draw.randrange(9)),
             )
         case 6:
             return Fetch(from_height=Height(height), count=draw.randint(1, 64))

@@ -24,6 +24,7 @@ from consensus.messages import (
     encode_message,
 )
 from consensus.records import (
+    Booted,
     FenceLifted,
     FenceRaised,
     NewViewRecord,
@@ -43,9 +44,11 @@ from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height
 from tests.simulation.ideal import CHAIN, is_signed, make_signer, make_validators
 from tests.unit.consensus.replicas import (
+    boot,
     certified,
     commit,
     committed,
+    echo,
     make_block,
     new_view,
     pre_prepare,
@@ -89,6 +92,15 @@ MESSAGES: list[Message] = [
         signature=make_signer(2)(complaint_preimage(CHAIN, Epoch(0), ReplicaId(0), Suspicion.SLOW)),
     ),
     Contradiction(votes=(signed_vote(prepare(1, BLOCK)), signed_vote(commit(2, BLOCK)))),
+    status(3, is_listening=True, boot=boot(2, b"the second start", number=2)),
+    echo(b"the second start"),
+    echo(
+        b"the second start",
+        boots=(boot(2, b"the first start.", seen=b"the second start"),),
+        vote=commit(2, BLOCK),
+        height=2,
+        certificate=committed(BLOCK),
+    ),
 ]
 RECORDS: list[Record] = [
     start_journal(3),
@@ -99,6 +111,8 @@ RECORDS: list[Record] = [
     PreparedRecord(certificate=prepared(BLOCK)),
     ViewChangeRecord(message=view_change(1, 2, report=prepared(BLOCK))),
     NewViewRecord(message=new_view(BLOCK, view=1, leavers=LEAVERS, signer=1)),
+    Booted(number=1, boot_id=b"the first start.", earlier=()),
+    Booted(number=2, boot_id=b"the second start", earlier=(b"the first start.",)),
 ]
 
 

@@ -9,13 +9,15 @@ import re
 import typing
 
 from consensus.blocks import Block, CertifiedBlock
+from consensus.boots import Boot
 from consensus.messages import MESSAGE_KINDS
+from crypto.evidence import SignedVote
 from crypto.votes import CommitCertificate, PreparedCertificate
 from scripts.wire_tables import describe
 from tests.conftest import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "protocol.md"
-PARTS = (Block, CertifiedBlock, PreparedCertificate, CommitCertificate)
+PARTS = (Block, CertifiedBlock, PreparedCertificate, CommitCertificate, SignedVote, Boot)
 
 
 def render(kinds: tuple[type, ...]) -> str:

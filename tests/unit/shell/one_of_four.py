@@ -8,10 +8,13 @@ from pathlib import Path
 from commands.devnet import free_ports
 from commands.founding import Founder, found, make_founder, write_node_directory
 from config import Endpoint, Timeouts, load_config
-from consensus.messages import Message, decode_message
+from consensus.events import MessageReceived
+from consensus.messages import Echo, Message, decode_message
 from crypto.keystore import KDF_CHEAPEST
 from crypto.record_ids import AccountId
 from crypto.signatures import account_id, public_key
+from crypto.validators import ReplicaId
+from crypto.votes import Height
 from genesis.document import GenesisDocument, Invitation
 from ledger.identity_payloads import Suspend
 from ledger.parameters import Parameters
@@ -23,6 +26,7 @@ from shell.clock import Clock
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
 from shell.membership import peers_of
+from shell.replica import deliver
 from tests.unit.p2p.loopback import until
 
 PASSPHRASE = "nine words that nobody guesses"
@@ -95,7 +99,22 @@ async def running_one(folder: Path) -> AsyncIterator[OneOfFour]:
         _listening(node, founders[PEER]) as peer,
     ):
         await until(lambda: PEER in node.network.connected() and bool(peer.network.connected()))
+        _answer_start(node)
+        await until(lambda: node.replica.state.listening is None)
         yield OneOfFour(founders=founders, document=document, node=node, peer=peer)
+
+
+def _answer_start(node: Node) -> None:
+    """Two others have heard this start, and remember nothing of it."""
+    for other in (PEER, 2):
+        answer = Echo(
+            boot_id=node.replica.state.config.boot_id,
+            boots=(),
+            vote=None,
+            height=Height(1),
+            certificate=None,
+        )
+        deliver(node.replica, MessageReceived(sender=ReplicaId(other), message=answer))
 
 
 @asynccontextmanager

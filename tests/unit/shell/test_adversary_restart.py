@@ -50,6 +50,7 @@ def start(live: LiveChain, journal: Path) -> Restarted:
         status_ms=500,
         fetch_ms=2_000,
         rotate_every=parameters.rotate_every,
+        listen_heartbeats=0,
     )
     restarted = restart(live.chain, config, journal, live.proposals, lambda _digest: None)
     close_journal(restarted.votes.journal)

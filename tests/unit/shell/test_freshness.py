@@ -18,9 +18,9 @@ def status_of(height: int) -> Status:
         has_proposal=False,
         has_committed=False,
         is_fenced=False,
+        is_listening=False,
         certificate=None,
-        boot_id=bytes(16),
-        heard=(),
+        boot=None,
         clock_ms=0,
     )
 
