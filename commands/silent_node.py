@@ -1,7 +1,7 @@
 """Why a node does not answer, found out from its directory and its process alone.
 
 What can be looked at is looked at before anybody's last words are believed: the lease and who
-holds it, the disks, the vote journal, the ledger. Nothing is changed; the ledger is opened only
+holds it, the disks, the vote journal, the ledger. Nothing is mended; the ledger is opened only
 where no process runs on the directory.
 """
 
