@@ -8,10 +8,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final
 
-from consensus.records import Booted, Record, decode_record, encode_record, record_height
+from consensus.records import (
+    Booted,
+    ProposalRecord,
+    Record,
+    decode_record,
+    encode_record,
+    record_height,
+)
 from crypto.hashing import Digest
 from crypto.schema import U64, Bytes32, Count, Size, decode, encode
+from shell.proposals import Proposals
+from shell.sidecars import store_sidecars
 from storage.journal import Journal, append, rotate
+from storage.sidecars import SidecarStore
 
 BODIES_TAG: Final = 100
 ROTATE_BYTES: Final = 16 << 20
@@ -60,6 +70,21 @@ def open_votes(
         else:
             records.append(record)
     return votes, tuple(records), tuple(bodies)
+
+
+def persist(
+    votes: VoteJournal, proposals: Proposals, sidecars: SidecarStore, records: Iterable[Record]
+) -> None:
+    """Make records durable, those of proposals after the bodies and sidecars of their blocks."""
+    durable: list[Record | BodiesRecord] = []
+    for record in records:
+        if isinstance(record, ProposalRecord):
+            checked = proposals.checked[record.block.digest]
+            store_sidecars(sidecars, checked.bodies)
+            signed = [body.transaction.signed for body in checked.bodies]
+            durable.append(make_bodies_record(record.block.height, record.block.digest, signed))
+        durable.append(record)
+    append_votes(votes, durable)
 
 
 def append_votes(votes: VoteJournal, records: Iterable[Record | BodiesRecord]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from consensus.blocks import Block
 from consensus.effects import CheckProposal, RequestProposal
+from consensus.messages import Message, NewView, PrePrepare
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.schema import decode, encode
@@ -169,6 +170,14 @@ def decode_header(block: Block) -> Header:
     if header.tx_root != tx_root(payload_hashes(block.payload)):
         raise InvalidBlock("block.tx_root", "the tx root is not that of the payload")
     return header
+
+
+def check_proposed(message: Message) -> None:
+    """Raise `InvalidBlock` unless a proposed block repeats its header and leads to its tx root."""
+    if isinstance(message, NewView):
+        message = message.pre_prepare
+    if isinstance(message, PrePrepare):
+        decode_header(message.block)
 
 
 def payload_hashes(payload: bytes) -> tuple[Digest, ...]:

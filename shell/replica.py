@@ -43,14 +43,11 @@ from consensus.events import (
 from consensus.messages import (
     Blocks,
     Message,
-    NewView,
-    PrePrepare,
     Proposal,
     Status,
     decode_message,
     encode_message,
 )
-from consensus.records import ProposalRecord, Record
 from consensus.state import ReplicaState, height_of
 from consensus.verification import make_verifiable, message_signature_jobs
 from crypto.errors import DecodeError
@@ -64,19 +61,19 @@ from shell.chain import Chain
 from shell.clock import Clock
 from shell.evidence import Reports, keep_report
 from shell.execution import execute
-from shell.journal import (
-    BodiesRecord,
-    VoteJournal,
-    append_votes,
-    forget_votes,
-    make_bodies_record,
-)
+from shell.journal import VoteJournal, forget_votes, persist
 from shell.kinds import Kind
 from shell.membership import is_mute
 from shell.mending import Mending
 from shell.own_keys import OwnKeys
-from shell.proposals import Proposals, check, decode_header, forget, make_proposal, retain
-from shell.sidecars import store_sidecars
+from shell.proposals import (
+    Proposals,
+    check,
+    check_proposed,
+    forget,
+    make_proposal,
+    retain,
+)
 from shell.timeline import Timeline, note_effect, note_executed, note_refusal
 from storage.sidecars import SidecarStore
 
@@ -226,7 +223,7 @@ def receive(replica: Replica, peer_id: int, message: Message) -> None:
         _count_invalid(replica, peer_id, "a wrong signature")
         return
     try:
-        _check_block(message)  # After the signatures: a Merkle root over thousands is not cheap.
+        check_proposed(message)  # After the signatures: a Merkle root over thousands is not cheap.
     except InvalidBlock as problem:
         _count_invalid(replica, peer_id, str(problem))
         return
@@ -250,7 +247,8 @@ def _perform_all(replica: Replica, effects: Iterable[Effect]) -> None:
 def _perform(replica: Replica, effect: Effect) -> None:
     match effect:
         case Persist():
-            _persist(replica, effect.records)
+            persist(replica.votes, replica.proposals, replica.sidecars, effect.records)
+            replica.timeline.sync.note(replica.votes.journal.sync_times.last_us // 1_000)
         case Send():
             replica.network.send(effect.to, Kind.CONSENSUS, _encoded(replica, effect.message))
         case Broadcast():
@@ -277,19 +275,6 @@ def _perform(replica: Replica, effect: Effect) -> None:
             log.debug("ignored", extra=details)
         case _:
             assert_never(effect)
-
-
-def _persist(replica: Replica, records: tuple[Record, ...]) -> None:
-    durable: list[Record | BodiesRecord] = []
-    for record in records:
-        if isinstance(record, ProposalRecord):
-            checked = replica.proposals.checked[record.block.digest]
-            store_sidecars(replica.sidecars, checked.bodies)
-            signed = [body.transaction.signed for body in checked.bodies]
-            durable.append(make_bodies_record(record.block.height, record.block.digest, signed))
-        durable.append(record)
-    append_votes(replica.votes, durable)
-    replica.timeline.sync.note(replica.votes.journal.sync_times.last_us // 1_000)
 
 
 def _make_proposal(replica: Replica, effect: RequestProposal) -> None:
@@ -356,14 +341,6 @@ def _encoded(replica: Replica, message: Message) -> bytes:
     if isinstance(message, Status):
         message = replace(message, clock_ms=replica.clock.now_ms())
     return encode_message(message)
-
-
-def _check_block(message: Message) -> None:
-    """Raise `InvalidBlock` unless a proposed block repeats its header and leads to its tx root."""
-    if isinstance(message, NewView):
-        message = message.pre_prepare
-    if isinstance(message, PrePrepare):
-        decode_header(message.block)
 
 
 def _count_invalid(replica: Replica, peer_id: int, reason: str) -> None:

@@ -24,6 +24,7 @@ from client.wallet import find_keys
 from commands.devnet import Member, free_ports
 from commands.http_status import post_json
 from config import Endpoint, NodeConfig, Timeouts, dump_config, load_config
+from crypto.hashing import Digest
 from genesis.files import load_genesis
 from ledger.access_payloads import AccessRevoke
 from ledger.parameters import Parameters
@@ -215,7 +216,7 @@ def hand_in_many(consortium: Consortium, member: Member) -> None:
     items = []
     for number in range(POOL_MAX):
         keys = find_keys(consortium.wallet, f"admin-{consortium.members[number % 4].org}")
-        payload = AccessRevoke(pseudonym=keys.account, grant=trust.chain_id)
+        payload = AccessRevoke(pseudonym=keys.account, grant=Digest(trust.chain_id))
         items.append(sign_payload(trust, keys, "access.revoke", payload))
     batch = {
         "transactions": [
@@ -450,7 +451,7 @@ def withhold(node: Node) -> None:
 def hand_in_one(consortium: Consortium, member: Member) -> None:
     trust = make_trust(load_genesis(consortium.genesis))
     keys = find_keys(consortium.wallet, "admin-hospital-a")
-    payload = AccessRevoke(pseudonym=keys.account, grant=trust.chain_id)
+    payload = AccessRevoke(pseudonym=keys.account, grant=Digest(trust.chain_id))
     signed = sign_payload(trust, keys, "access.revoke", payload).item.signed
     batch = {"transactions": [{"signed": base64.b64encode(signed).decode(), "sidecars": []}]}
     post_json(member.url, "/v1/transactions", batch)
