@@ -18,7 +18,7 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate planted integration slow unordered coverage demo bench lock clean
+.PHONY: help setup check format test replay simulate model planted integration slow unordered coverage demo bench lock clean
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ simulate: setup ## Seeded replicas on virtual time: make simulate SEEDS=200 FIRS
 
 planted: setup ## Switch on every planted bug in turn and show that it is found
 	$(BIN)/python -m tests.planted $(ARGS)
+
+model: setup ## Every interleaving of four replicas within stated bounds; ARGS=--wide for more
+	$(BIN)/python -m tests.model $(ARGS)
 
 integration: setup ## Real processes, TLS and disks, the slow ones too
 	$(BIN)/pytest -q tests/integration $(ARGS)

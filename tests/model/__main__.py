@@ -17,8 +17,9 @@ from tests.model.explore import Result, explore
 from tests.model.paths import write_script
 
 SEARCHES = (
-    *(Bounds(byzantine=liar, heights=1, restarts=1) for liar in (0, 1, 2)),
-    *(Bounds(byzantine=liar, view_max=0, restarts=1, executes_apart=True) for liar in (0, 1, 2)),
+    Bounds(byzantine=2),
+    Bounds(byzantine=2, heights=1, restarts=1),
+    Bounds(byzantine=2, view_max=0, restarts=1, executes_apart=True),
 )
 WIDE: tuple[Bounds, ...] = ()
 SCRIPTS = Path("artifacts/model")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from consensus.blocks import Block
-from consensus.messages import Message
 from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.messages import Message
 from consensus.state import Config
 from consensus.verification import message_signature_jobs
 from crypto.hashing import Digest
@@ -21,10 +21,10 @@ GENESIS = Digest(b"\xfe" * 32)
 class Bounds:
     """One search: `byzantine` lies, the others are correct and may restart `restarts` times.
 
-    Heights are 1 .. `heights`, views 0 .. `view_max`; replicas of all sizes up to ten fit, four are
-    what is searched. `leaves`: the liar is no member any more from height 2 on, so that height
-    belongs to another epoch with another quorum. `executes_apart`: votes may reach a replica between
-    its decision and the execution of the block.
+    Heights are 1 .. `heights`, views 0 .. `view_max`; sets of any size fit, four are searched.
+    `leaves`: the liar is no member any more from height 2 on, so that this height belongs to
+    another epoch with another quorum. `executes_apart`: votes may reach a replica between its
+    decision and the execution of the block.
     """
 
     byzantine: int
@@ -91,27 +91,28 @@ def make_block(
     variant: str,
 ) -> Block:
     """Return a block whose header says all that tells it from others, the view of its parent's
-    certificate included, as a real header does by the digest of that certificate."""
-    shown = "" if proof is None else f" parent certified in view {proof.view}"
-    header = f"h{height} v{view} r{proposer}{variant}{shown} on ".encode() + parent
+    certificate included, as a real header does by the digest of that certificate.
+
+    Its digest opens with a short name: height, view and proposer, the variant, that view.
+    """
+    shown = "" if proof is None or not proof.view else f"+{proof.view}"
+    name = f"h{height}v{view}r{proposer}{variant}{shown}".encode()
+    header = name + b" on " + parent
     return Block(
         height=height,
         view=view,
         proposer=ReplicaId(proposer),
         parent=parent,
-        digest=Digest(hashlib.sha256(header).digest()),
+        digest=Digest(name.ljust(16) + hashlib.sha256(header).digest()[:16]),
         header=header,
         parent_certificate=proof,
         payload=hashlib.sha256(b"payload of " + header).digest(),
     )
 
 
-def name_of(block: Block) -> str:
-    """Return a short name: height, view and proposer, the variant, the view of its proof."""
-    variant = block.header.split(b" ")[2].decode()[-1]
-    proof = block.parent_certificate
-    shown = f"+{proof.view}" if proof is not None and proof.view else ""
-    return f"h{block.height}v{block.view}r{block.proposer}{variant}{shown}"
+def name_of(digest: Digest) -> str:
+    """Return the short name of a block of the model."""
+    return digest[:16].decode().rstrip()
 
 
 def is_verified(bounds: Bounds, message: Message) -> bool:

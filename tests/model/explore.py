@@ -19,8 +19,8 @@ from consensus.state import height_of
 from crypto.hashing import Digest
 from crypto.votes import CommitCertificate
 from tests.model.bounds import Bounds
-from tests.model.replica import Disk, Local, Said, Stage, Violation, begin, boot, end, identity
 from tests.model.repertoire import proofs
+from tests.model.replica import Disk, Local, Said, Stage, Violation, begin, boot, end, identity
 from tests.model.soup import Soup, bit_of, contradiction, proof_bit, seen_at
 from tests.model.steps import Known, Step, steps
 

@@ -10,11 +10,13 @@ A fingerprint is the structure of the state, field by field, with these merged:
 - *Votes that no step reads any more* are left out (`_mailbox`).
 - *Timers, heartbeats and what is known of peers* only choose when to ask for a new view and whom
   to ask for blocks. The model lets every timer expire at any time and every answer come from
-  anywhere, so that they are set back after each step (`relax`) and left out here.
+  anywhere, so that they are set back after each step (`relax`) and left out here. So is what was
+  noticed of equivocation: it is reported, and the first vote of a slot counts all the same.
 
 Any field that this page does not name is part of the fingerprint, those to come included.
 """
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -23,7 +25,7 @@ from consensus.blocks import Block, CertifiedBlock
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
 from consensus.state import Config, Fetching, Instance, ReplicaState, primary_at
 from crypto.validators import ValidatorSet
-from crypto.votes import FIRST_VIEW, CommitCertificate, PreparedCertificate
+from crypto.votes import CommitCertificate, PreparedCertificate
 
 STEERING_ONLY = frozenset(
     {
@@ -41,13 +43,19 @@ STEERING_ONLY = frozenset(
         "is_extended",
         "lag_ms",
         "supplier",
+        "view_changes",
+        "contradicted",
+        "past_votes",
+        "reported",
     }
 )
-"""Fields that only steer timers and questions: what they are reset to is in `relax`."""
+"""Fields that only steer timers, questions and reports."""
 
 
 def copied(value: Any) -> Any:
     """Copy what can change: plain dataclasses and dicts; frozen things are shared."""
+    if isinstance(value, Counter):
+        return value.copy()
     if isinstance(value, dict):
         return {key: copied(one) for key, one in value.items()}
     if is_dataclass(value) and not value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
@@ -63,6 +71,8 @@ def relax(state: ReplicaState) -> None:
     state.peers, state.timers = {}, {}
     state.timer_serial = state.heartbeats = state.fetches_of_strangers = 0
     state.is_behind = False
+    state.past_votes, state.reported, state.instance.contradicted = {}, {}, {}
+    state.view_changes.clear()
 
 
 def fingerprint(value: Any) -> Hashable:

@@ -109,13 +109,13 @@ def describe(said: Said) -> str:
     match said:
         case Decide(block=block, certificate=certificate):
             signers = " ".join(str(signer) for signer, _ in certificate.signatures)
-            return f"decides {name_of(block)} in v{certificate.view} by {signers}"
+            return f"decides {name_of(block.digest)} in v{certificate.view} by {signers}"
         case NewView():
             return f"sends {describe_new_view(said)}"
         case ViewChange():
             return f"sends view_change v{said.view} {describe_report(said)}"
         case PrePrepare():
-            return f"sends pre_prepare v{said.view} {name_of(said.block)}"
+            return f"sends pre_prepare v{said.view} {name_of(said.digest)}"
         case _:
             kind = type(said).__name__.lower()
-            return f"sends {kind} v{said.view} {said.digest.hex()[:4]}"
+            return f"sends {kind} v{said.view} {name_of(said.digest)}"

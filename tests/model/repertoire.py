@@ -346,10 +346,10 @@ def _repeated(shown: list[ViewChange], q: int) -> Iterator[tuple[ViewChange, ...
 
 def describe_new_view(message: NewView) -> str:
     shown = " ".join(describe_report(one) for one in message.view_changes)
-    return f"new_view v{message.view} {name_of(message.pre_prepare.block)} from {shown}"
+    return f"new_view v{message.view} {name_of(message.digest)} from {shown}"
 
 
 def describe_report(message: ViewChange) -> str:
     prepared = message.prepared
-    shown = "none" if prepared is None else f"{prepared.digest.hex()[:4]}@v{prepared.view}"
+    shown = "none" if prepared is None else f"{name_of(prepared.digest)}@v{prepared.view}"
     return f"{message.signer}:{shown}"

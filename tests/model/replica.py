@@ -19,6 +19,7 @@ from consensus.effects import (
     Effect,
     Ignore,
     Persist,
+    ReportEvidence,
     RequestProposal,
     Send,
     SendBlocks,
@@ -228,7 +229,9 @@ def _perform(stage: Stage, effect: Effect) -> None:
             stage.said.append(effect)
             _mark(stage)
             stage.is_executing = not stage.bounds.executes_apart
-        case SetTimer() | CancelTimer() | Ignore() | SendBlocks() | SendProposal():
+        case SetTimer() | CancelTimer() | SendBlocks() | SendProposal():
+            pass
+        case ReportEvidence() | Ignore():
             pass
         case _:
             assert_never(effect)

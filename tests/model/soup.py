@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from consensus.effects import Decide
 from consensus.messages import Commit, NewView, PrePrepare, ViewChange, Vote
-from tests.model.fingerprints import fingerprint
 from crypto.votes import CommitCertificate
+from tests.model.fingerprints import fingerprint
 from tests.model.replica import Said
 
 

@@ -24,7 +24,6 @@ from consensus.messages import (
     PrePrepare,
     Proposal,
     Status,
-    ViewChange,
     Vote,
 )
 from consensus.state import is_executed, is_primary, may_vote, primary_at
@@ -32,20 +31,20 @@ from crypto.hashing import Digest
 from crypto.validators import ReplicaId
 from crypto.votes import FIRST_VIEW, CommitCertificate, View
 from tests.model.bounds import Bounds, is_verified, name_of
-from tests.model.replica import Local, Stage, execute, expire, tell
 from tests.model.repertoire import (
     Scene,
     describe_new_view,
     describe_report,
     first_votes,
+    fresh_blocks,
     lie,
     make_pre_prepare,
     make_scene,
     new_views,
     proposed_below,
-    fresh_blocks,
     view_changes,
 )
+from tests.model.replica import Local, Stage, execute, expire, tell
 from tests.model.soup import Soup
 
 Play = Callable[[Stage], None]
@@ -97,7 +96,7 @@ def _handed_proposals(scene: Scene) -> Iterator[Step]:
     if instance.certificate is None:
         if instance.view == FIRST_VIEW and not _has(scene, PrePrepare, FIRST_VIEW):
             for vote in first_votes(scene, FIRST_VIEW):
-                yield _hand(f"pre_prepare v0 {name_of(vote.block)}", vote)
+                yield _hand(f"pre_prepare v0 {name_of(vote.digest)}", vote)
         for view in range(1, scene.bounds.view_max + 1):
             if not _has(scene, NewView, view) and _may_adopt(scene, view):
                 yield from _handed_new_views(scene, view)
@@ -106,7 +105,7 @@ def _handed_proposals(scene: Scene) -> Iterator[Step]:
     if fetching is not None and fetching.digest is not None:
         for block in _blocks(scene).values():
             if block.digest == fetching.digest:
-                yield _hand(f"proposal {name_of(block)}", Proposal(block=block, bodies=b""))
+                yield _hand(f"proposal {name_of(block.digest)}", Proposal(block=block, bodies=b""))
 
 
 def _may_adopt(scene: Scene, view: int) -> bool:
@@ -132,7 +131,7 @@ def _handed_bare_proposals(scene: Scene, view: int) -> Iterator[Step]:
     if scene.leads(view) and scene.may_lie():
         for block in fresh_blocks(scene, view):
             vote = make_pre_prepare(scene, view, block)
-            yield _hand(f"pre_prepare v{view} {name_of(block)} without a new-view", vote)
+            yield _hand(f"pre_prepare v{view} {name_of(block.digest)} without a new-view", vote)
 
 
 def _handed_prepares(scene: Scene) -> Iterator[Step]:
@@ -156,7 +155,7 @@ def _handed_prepares(scene: Scene) -> Iterator[Step]:
                 continue
             votes = _missing(scene, Prepare, view, first.digest, scene.quorum.strong - 1, primary)
             if votes:
-                name = f"prepares v{view} {name_of(first.block)} of {_signers(votes)}"
+                name = f"prepares v{view} {name_of(first.digest)} of {_signers(votes)}"
                 yield _hand(name, *before, *votes)
 
 
@@ -185,7 +184,7 @@ def _handed_decisions(scene: Scene) -> Iterator[Step]:
             votes = _missing(scene, Commit, view, digest, q, None)
             if not votes:
                 continue
-            name = name_of(block)
+            name = name_of(block.digest)
             yield _hand(f"commits v{view} {name} of {_signers(votes)}", *votes)
             shown = [*scene.sent(Commit, view), *_lies(scene, Commit, view, digest)]
             shown = [vote for vote in shown if vote.digest == digest]
