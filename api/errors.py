@@ -56,6 +56,8 @@ CODES: Final[dict[str, Kind]] = {
     "history.pruned": Kind(410, False, "decided, and no longer kept here; ask another node"),
     "person.unknown": Kind(404, False, "no account of this id is registered"),
     "organisation.unknown": Kind(404, False, "no organisation of this name is a member"),
+    "validator.unknown": Kind(404, False, "no node of this index is or was a validator"),
+    "proposal.unknown": Kind(404, False, "no proposal was made under this id"),
     "patient.not_visible": Kind(403, False, "nothing permits this account to know of the patient"),
     "record.not_visible": Kind(404, False, "no such record that this account may know of"),
     "explain.not_yours": Kind(403, False, "only the patient or an auditor asks about others"),

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from api import blobs, chain, events, health, people, records, transactions
+from api import blobs, chain, events, governance, health, people, records, transactions
 from api.context import Api
 
 Handler = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
@@ -165,6 +165,13 @@ PEOPLE_ROUTES: Final = (
     ),
 )
 
+GOVERNANCE_ROUTES: Final = (
+    _get("/v1/validators", governance.list_validators, Access.OPEN),
+    _get("/v1/validators/{index}", governance.get_validator, Access.OPEN),
+    _get("/v1/proposals", governance.list_proposals, Access.OPEN),
+    _get("/v1/proposals/{proposal}", governance.get_one_proposal, Access.OPEN),
+)
+
 BYTES_ROUTES: Final = (
     Route(
         method="PUT",
@@ -220,6 +227,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *TRANSACTION_ROUTES,
     *SESSION_ROUTES,
     *PEOPLE_ROUTES,
+    *GOVERNANCE_ROUTES,
     *BYTES_ROUTES,
     *OPERATOR_ROUTES,
 )

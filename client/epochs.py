@@ -63,6 +63,7 @@ def take_link(trust: Trust, link: EpochLink) -> None:
             f"block {header.height} names other validators for the next epoch than the node does; "
             "ask another node"
         )
+    trust.ends[trust.epoch] = header.height + 1
     trust.epoch = Epoch(trust.epoch + 1)
     trust.sets[trust.epoch] = link.validators
     trust.height = max(trust.height, header.height)

@@ -32,14 +32,16 @@ FOUNDING_EPOCH: Final = Epoch(0)
 class Trust:
     """What is pinned and what was proven from it.
 
-    `sets` are the validators of every epoch up to `epoch`, the newest that is known; `height` is
-    the newest certified height seen: the chain never goes back.
+    `sets` are the validators of every epoch up to `epoch`, the newest that is known; `ends` the
+    first height behind each but that; `height` is the newest certified height seen: the chain
+    never goes back.
     """
 
     chain_id: ChainId
     sets: dict[Epoch, ValidatorSet]
     epoch: Epoch = FOUNDING_EPOCH
     height: int = 0
+    ends: dict[Epoch, int] = field(default_factory=dict)
 
     @property
     def validators(self) -> ValidatorSet:
@@ -99,6 +101,11 @@ def check_header(trust: Trust, sealed: SealedHeader) -> Header:
         raise CertificateRejected(
             f"block {header.height} names other validators than those of epoch {header.epoch} that "
             "follow from the founding document; ask another node"
+        )
+    if header.height >= trust.ends.get(header.epoch, header.height + 1):
+        raise CertificateRejected(
+            f"block {header.height} is decided by validators whose epoch had ended; "
+            "ask another node"
         )
     if certificate.height != header.height or certificate.digest != header_digest(header):
         raise CertificateRejected(

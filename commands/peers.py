@@ -16,4 +16,4 @@ def peers(url: str) -> None:
       medledger peers --node http://127.0.0.1:8080
     """
     columns = ("node", "organisation", "state", "height", "view", "rtt_ms", "clock_offset_ms")
-    show_rows("Peers", (*columns, "invalid_messages", "reason"), fetch_peers(url))
+    show_rows("Peers", (*columns, "invalid_messages", "evidence", "reason"), fetch_peers(url))

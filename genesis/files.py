@@ -16,9 +16,7 @@ from typing import Annotated, Any, Final, TypeVar, Union
 from crypto.errors import DecodeError, EncodeError
 from crypto.schema import decode, encode
 from genesis.document import (
-    FoundingStatement,
     GenesisDocument,
-    Invitation,
     chain_id_of,
     check_document,
 )
@@ -26,7 +24,7 @@ from genesis.errors import GenesisDamaged, GenesisError
 
 FILE_BYTES_MAX: Final = 16 << 20
 
-T = TypeVar("T", GenesisDocument, FoundingStatement, Invitation)
+T = TypeVar("T")
 
 
 def dump_genesis(document: GenesisDocument) -> bytes:
@@ -50,24 +48,28 @@ def parse_genesis(text: bytes, *, title: object) -> GenesisDocument:
 
 def load_genesis(path: Path) -> GenesisDocument:
     """Return the checked document in `path`; raise a `GenesisError` that names the file."""
-    return parse_genesis(_read(path), title=path)
+    return parse_genesis(read_file(path), title=path)
 
 
-def dump_wire(wire: FoundingStatement | Invitation) -> bytes:
-    """Return the text of a statement's or invitation's file."""
+def dump_wire(wire: Any) -> bytes:
+    """Return the text of the file of a statement, an invitation or another wire type."""
     return _dump(_to_json(wire))
 
 
 def load_wire(kind: type[T], path: Path) -> T:
     """Return the statement or invitation in `path`; its signatures are checked when assembled."""
-    text = _read(path)
-    wire = _document(kind, _parsed(text, path), path)
+    return parse_wire(kind, read_file(path), title=path)
+
+
+def parse_wire(kind: type[T], text: bytes, *, title: object) -> T:
+    """Return the wire type that a file's text stands for; `title` names the file in errors."""
+    wire = _document(kind, _parsed(text, title), title)
     if _dump(_to_json(wire)) != text:
-        raise GenesisDamaged(f"{path}: changed since it was made; ask its author again")
+        raise GenesisDamaged(f"{title}: changed since it was made; ask its author again")
     return wire
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)

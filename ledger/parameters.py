@@ -1,6 +1,6 @@
 """What the consortium agreed on about its own ledger: limits, windows and pace."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final
 
@@ -62,6 +62,16 @@ def get_parameters(view: StateView) -> Parameters:
     encoded = view.get(PARAMETERS_KEY)
     assert encoded is not None, "genesis wrote the parameters"
     return _decoded(encoded)
+
+
+def parameter_changes(old: Parameters, new: Parameters) -> dict[str, tuple[int, int]]:
+    """Return the parameters in which two sets differ, with their values in each."""
+    found = {}
+    for one in fields(Parameters):
+        pair = (getattr(old, one.name), getattr(new, one.name))
+        if pair[0] != pair[1]:
+            found[one.name] = pair
+    return found
 
 
 @lru_cache(maxsize=8)

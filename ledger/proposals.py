@@ -175,8 +175,13 @@ def tally(view: StateView, proposal: Proposal) -> Tally:
     return Tally(accepts, len(counted) - accepts, len(active))
 
 
+def votes_needed(majority: Majority, count: Tally) -> int:
+    """Return how many organisations have to accept."""
+    return count.organisations * majority.numerator // majority.denominator + 1
+
+
 def is_accepted(majority: Majority, count: Tally) -> bool:
-    return count.accepts * majority.denominator > count.organisations * majority.numerator
+    return count.accepts >= votes_needed(majority, count)
 
 
 def is_rejected(majority: Majority, count: Tally) -> bool:

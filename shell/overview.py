@@ -2,6 +2,7 @@
 
 from consensus.state import height_of, primary_at
 from crypto.validators import ReplicaId
+from ledger.nodes import get_node
 from p2p.lanes import Lane
 from shell.replica import Replica
 
@@ -42,6 +43,7 @@ def peers_overview(replica: Replica) -> list[dict[str, object]]:
     for peer in replica.network.statistics().peers:
         heard = replica.statuses.get(peer.peer_id)
         member = replica.chain.next_set.member(ReplicaId(peer.peer_id))
+        node = get_node(replica.chain.view(), peer.peer_id)
         rows.append(
             {
                 "node": peer.peer_id,
@@ -54,6 +56,7 @@ def peers_overview(replica: Replica) -> list[dict[str, object]]:
                 "view": None if heard is None else int(heard[0].view),
                 "heard_ms": None if heard is None else heard[1],
                 "clock_offset_ms": None if heard is None else heard[0].clock_ms - heard[1],
+                "evidence": 0 if node is None else int(node.evidence_count),
                 "invalid_messages": replica.invalid[peer.peer_id] + sum(peer.invalid.values()),
                 "bytes_in": sum(peer.bytes_in.values()),
                 "bytes_out": sum(peer.bytes_out.values()),

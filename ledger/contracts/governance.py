@@ -82,6 +82,18 @@ def get_epoch(view: StateView, epoch: int) -> EpochEntry | None:
     return None if encoded is None else _epoch(encoded)
 
 
+def epoch_at(view: StateView, height: int) -> EpochEntry:
+    """Return the epoch of a height at most two above the block this is the state after.
+
+    `height` is not below the last change of the set: what is asked for is who votes about now.
+    """
+    latest = get_latest_epoch(view)
+    number = latest.epoch if latest.first_height <= height else latest.epoch - 1
+    entry = get_epoch(view, number)
+    assert entry is not None, "every epoch has an entry"
+    return entry
+
+
 def epoch_key(epoch: int) -> bytes:
     return b"governance/epoch/" + epoch.to_bytes(8, "big")
 

@@ -25,7 +25,7 @@ from crypto.envelopes import check_sidecar
 from crypto.hashing import ChainId, Digest, Domain
 from crypto.signatures import Scheme, sign, sign_preimage
 from crypto.unixfs import LEAF_BYTES, cid_of_stream
-from crypto.validators import Epoch, ReplicaId
+from crypto.validators import ReplicaId, Validator
 from crypto.votes import (
     FIRST_VIEW,
     NO_DIGEST,
@@ -37,7 +37,7 @@ from crypto.votes import (
 )
 from genesis.files import dump_genesis
 from ledger.blocks import Header, header_digest, receipts_root, tx_root
-from ledger.contracts.governance import get_validators
+from ledger.contracts.governance import epoch_at
 from ledger.errors import InvalidTransaction, PoolFull
 from ledger.exchange import SealedHeader, Witness
 from ledger.parameters import Parameters, get_parameters
@@ -54,10 +54,9 @@ from ledger.tree.proofs import prove_many
 from storage.errors import BlobMismatch, BlobMissing
 from tests.api.written_facts import make_facts
 from tests.unit.ledger.record_samples import Hospitals, sidecars_of
-from tests.unit.ledger.small_consortium import signing_key
+from tests.unit.ledger.small_consortium import signing_key, vote_key_of
 from tests.unit.ledger.state_tree_samples import StoredTree
 
-QUORUM = (0, 1, 2)
 POOL_MAX = 1_000
 
 
@@ -330,10 +329,10 @@ class MemoryNode:
     def _header(self, transactions: Sequence[Transaction]) -> Header:
         chain = self.hospitals.chain
         parent = self.blocks.get(chain.height - 1)
-        validators = get_validators(self.tip_view).digest()
+        epoch = epoch_at(self.tip_view, chain.height)
         return Header(
             chain_id=self.chain_id,
-            epoch=Epoch(0),
+            epoch=epoch.epoch,
             height=Height(chain.height),
             view=FIRST_VIEW,
             proposer=ReplicaId(0),
@@ -346,8 +345,8 @@ class MemoryNode:
             tx_count=len(transactions),
             state_root=self.tree.root,
             receipts_root=receipts_root(self.chain_id, self.last_receipts),
-            validators=validators,
-            next_validators=validators,
+            validators=epoch.validators.digest(),
+            next_validators=epoch_at(self.tip_view, chain.height + 1).validators.digest(),
         )
 
     def _sealed(self, header: Header) -> SealedHeader:
@@ -361,14 +360,17 @@ class MemoryNode:
             view=header.view,
             digest=digest,
             signatures=tuple(
-                (
-                    ReplicaId(index),
-                    sign_preimage(signing_key(f"node {index}", Scheme.ED25519), preimage),
-                )
-                for index in QUORUM
+                (member.index, sign_preimage(vote_key_of(member), preimage))
+                for member in self._signers(header)
             ),
         )
         return SealedHeader(header=header, certificate=certificate)
+
+    def _signers(self, header: Header) -> tuple[Validator, ...]:
+        """The lowest members that make a quorum."""
+        validators = epoch_at(self.tip_view, header.height).validators
+        assert validators.digest() == header.validators, "the header names its own set"
+        return validators.members[: validators.quorum.strong]
 
     def _promise(self, cid: bytes, size_bytes: int, index: int) -> bytes:
         payload = storage_receipt_payload(cid, size_bytes, index)  # type: ignore[arg-type]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from client.trust import FOUNDING_EPOCH, Trust, make_trust
+from client.trust import Trust, make_trust
 from crypto.hashing import Digest
 from crypto.signatures import Scheme, sign_preimage
-from crypto.validators import ReplicaId
+from crypto.validators import ReplicaId, ValidatorSet
 from crypto.votes import (
     FIRST_VIEW,
     NO_DIGEST,
@@ -17,11 +17,12 @@ from crypto.votes import (
     vote_preimage,
 )
 from ledger.blocks import Header, header_digest
+from ledger.contracts.governance import FIRST_EPOCH
 from ledger.exchange import SealedHeader, Witness
 from ledger.state import MemoryState
 from ledger.tree.proofs import prove_many
 from tests.unit.ledger.record_samples import Hospitals
-from tests.unit.ledger.small_consortium import genesis, signing_key
+from tests.unit.ledger.small_consortium import genesis, signing_key, vote_key_of
 from tests.unit.ledger.state_tree_samples import StoredTree
 
 QUORUM = (0, 1, 2)
@@ -51,7 +52,7 @@ class CertifiedState:
         validators = self.trust.validators.digest()
         header = Header(
             chain_id=self.trust.chain_id,
-            epoch=FOUNDING_EPOCH,
+            epoch=FIRST_EPOCH,
             height=Height(self.hospitals.chain.height + 1),
             view=FIRST_VIEW,
             proposer=ReplicaId(0),
@@ -74,8 +75,12 @@ class CertifiedState:
         signers: Sequence[int] = QUORUM,
         keys: Sequence[int] | None = None,
         vote: VoteType = VoteType.COMMIT,
+        validators: ValidatorSet | None = None,
     ) -> SealedHeader:
-        """The header under commits of `signers`, made with the vote keys of the nodes `keys`."""
+        """The header under commits of `signers`, made with the vote keys of the nodes `keys`.
+
+        With `validators`: under commits of the lowest of them that make a quorum.
+        """
         digest = header_digest(header)
         preimage = vote_preimage(
             header.chain_id, header.epoch, vote, header.height, header.view, digest
@@ -87,6 +92,11 @@ class CertifiedState:
             )
             for signer, key in zip(signers, keys or signers, strict=True)
         )
+        if validators is not None:
+            signatures = tuple(
+                (member.index, sign_preimage(vote_key_of(member), preimage))
+                for member in validators.members[: validators.quorum.strong]
+            )
         certificate = CommitCertificate(
             epoch=header.epoch,
             height=header.height,

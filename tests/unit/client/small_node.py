@@ -26,6 +26,7 @@ from crypto.unixfs import CidHasher
 from crypto.votes import Height
 from genesis.files import dump_genesis
 from ledger.blocks import Receipt, header_digest
+from ledger.contracts.governance import epoch_at
 from ledger.errors import InvalidTransaction
 from ledger.exchange import SealedHeader, Witness
 from ledger.parameters import Parameters, get_parameters
@@ -69,7 +70,7 @@ class SmallNode:
     def __post_init__(self) -> None:
         self.certified = CertifiedState(hospitals=self.hospitals)
         self.tree.change(self.chain.state.entries())
-        self._seal_empty()
+        self.seal_empty()
 
     @property
     def chain(self) -> Consortium:
@@ -150,7 +151,7 @@ class SmallNode:
     async def wait_height(self, height: Height, timeout_ms: int) -> Height:
         """Decide an idle block when somebody waits for the next one."""
         if height == self.chain.height + 1:
-            self._seal_empty()
+            self.seal_empty()
         return Height(self.chain.height)
 
     def log(
@@ -245,23 +246,29 @@ class SmallNode:
         self._seal()
         if result.writes:
             self.tree.change(result.writes)
-        self._seal_empty()
+        self.seal_empty()
         return Submitted(status=self.status(tx_id))
 
     def _pause_ms(self) -> int:
         return max(1, self.clock_ms() - self.chain.time_ms)
 
-    def _seal_empty(self) -> None:
+    def seal_empty(self) -> None:
         self.chain.apply(after_ms=self._pause_ms())
         self._seal()
 
     def _seal(self) -> None:
         """Certify the block just executed; its header carries the root from before it."""
         height = self.chain.height
+        epoch = epoch_at(self.chain.state, height)
         header = self.certified.header(
-            self.tree.root, height=Height(height), time_ms=self.chain.time_ms
+            self.tree.root,
+            height=Height(height),
+            time_ms=self.chain.time_ms,
+            epoch=epoch.epoch,
+            validators=epoch.validators.digest(),
+            next_validators=epoch_at(self.chain.state, height + 1).validators.digest(),
         )
-        self.headers[height] = self.certified.sealed(header)
+        self.headers[height] = self.certified.sealed(header, validators=epoch.validators)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from crypto.envelopes import SealKey, SealPrivateKey, SealScheme, seal_public_ke
 from crypto.hashing import ChainId, Digest
 from crypto.record_ids import AccountId
 from crypto.signatures import PublicKey, Scheme, SigningKey, account_id, public_key
-from crypto.validators import ReplicaId
+from crypto.validators import ReplicaId, Validator
 from genesis.ceremony import (
     assemble,
     make_founding_account,
@@ -47,6 +47,9 @@ from ledger.transition import BlockResult, apply_block
 
 CREATED_MS = 1_790_000_000_000
 WINDOW_MS = 60_000
+VOTE_KEYS = ("node {}", "node {}, second")
+"""Labels of the vote keys that a node may have."""
+
 NORTH, SOUTH = OrgId("north"), OrgId("south")
 
 
@@ -62,6 +65,12 @@ def signing_key(label: str, scheme: Scheme = Scheme.P256) -> SigningKey:
 @cache
 def seal_private_key(label: str) -> SealPrivateKey:
     return SealPrivateKey(scheme=SealScheme.P256, secret=seed(f"seal {label}"))
+
+
+def vote_key_of(member: Validator) -> SigningKey:
+    """The vote key of a node: its first, or the one it was re-keyed to."""
+    keys = [signing_key(label.format(member.index), Scheme.ED25519) for label in VOTE_KEYS]
+    return next(key for key in keys if public_key(key).data == member.vote_key)
 
 
 def sign_key_of(label: str) -> PublicKey:

@@ -1,0 +1,104 @@
+"""A client walks from the founders' set to today's; each set has to vouch for the next."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.ports import Submitted
+from client.connection import open_client
+from client.epochs import take_link
+from client.errors import CertificateRejected
+from client.people import list_organisations
+from client.trust import check_header, make_trust
+from client.wallet import create_wallet
+from crypto.hashing import Digest
+from crypto.keystore import KDF_CHEAPEST
+from crypto.validators import ReplicaId
+from crypto.votes import Height
+from ledger.contracts.governance import FIRST_EPOCH, get_epoch
+from ledger.exchange import EpochLink
+from ledger.governance_payloads import Change, Propose, RemoveValidator, Vote
+from ledger.replay import Status
+from tests.unit.client.small_node import SmallNode, serve
+from tests.unit.ledger.governance_samples import Council, admin
+from tests.unit.ledger.small_consortium import NORTH, SOUTH, genesis
+
+
+def accept(node: SmallNode, kind: str, payload: Any, by: str) -> Digest:
+    answer = node.take(node.chain.signed(kind, payload, by), ())
+    assert isinstance(answer, Submitted)
+    assert answer.status.state is Status.COMMITTED, answer
+    return answer.status.tx_id
+
+
+def pass_change(node: SmallNode, change: Change, org: str) -> None:
+    epoch, height = Council(chain=node.chain).epoch, node.tip().height
+    payload = Propose(epoch=epoch, expires_height=height + 9, change=change)
+    proposal = accept(node, "governance.propose", payload, admin(org))
+    for voter in (NORTH, SOUTH):
+        ballot = Vote(proposal=proposal, epoch=epoch, org=voter, accepts=True)
+        accept(node, "governance.vote", ballot, admin(voter))
+    node.seal_empty()
+    node.seal_empty()
+
+
+def change_twice(node: SmallNode) -> None:
+    """Node 3 goes, then node 2 gets other keys."""
+    council = Council(chain=node.chain)
+    pass_change(node, RemoveValidator(index=ReplicaId(3)), SOUTH)
+    pass_change(node, council.rekey(2, SOUTH, "node 2, second"), SOUTH)
+
+
+def link(node: SmallNode, epoch: int) -> EpochLink:
+    entry = get_epoch(node.view(), epoch)
+    assert entry is not None
+    sealed = node.sealed_header(Height(entry.first_height - 1))
+    assert sealed is not None
+    return EpochLink(sealed_header=sealed, validators=entry.validators)
+
+
+async def test_state_is_believed_after_the_founders_set_has_changed(tmp_path: Path) -> None:
+    async with serve(node := SmallNode()) as url:
+        change_twice(node)
+        wallet = create_wallet(tmp_path, "nine words that nobody guesses", kdf=KDF_CHEAPEST)
+        async with open_client(url, genesis(), wallet) as client:
+            found = await list_organisations(client)
+            known = client.trust.epoch
+            pass_change(node, RemoveValidator(index=ReplicaId(0)), NORTH)
+            again = await list_organisations(client)
+
+            assert [one.org for one in found] == [one.org for one in again] == [NORTH, SOUTH]
+            assert (known, client.trust.epoch) == (2, 3)
+            assert [one.index for one in client.trust.validators.members] == [1, 2]
+
+
+def test_an_old_set_decides_nothing_after_its_time() -> None:
+    """Whoever gets hold of old vote keys can sign with them, but for no height of a later epoch."""
+    node, trust = SmallNode(), make_trust(genesis())
+    change_twice(node)
+    take_link(trust, link(node, 1))
+    first = trust.ends[FIRST_EPOCH]
+    last = node.sealed_header(Height(first - 1))
+    assert last is not None
+    header = replace(last.header, height=Height(first))
+    late = node.certified.sealed(header, validators=trust.sets[FIRST_EPOCH])
+
+    assert check_header(trust, last) == last.header
+    with pytest.raises(CertificateRejected, match="epoch had ended"):
+        check_header(trust, late)
+    assert check_header(make_trust(genesis()), late) == header, "the signatures are good"
+
+
+async def test_a_node_that_names_an_epoch_it_can_not_prove_is_not_believed(tmp_path: Path) -> None:
+    async with serve(node := SmallNode()) as url:
+        wallet = create_wallet(tmp_path, "nine words that nobody guesses", kdf=KDF_CHEAPEST)
+        async with open_client(url, genesis(), wallet) as client:
+            change_twice(node)
+            entry = get_epoch(node.view(), 2)
+            assert entry is not None
+            del node.headers[entry.first_height - 1]
+
+            with pytest.raises(CertificateRejected, match="cannot prove who votes in it"):
+                await list_organisations(client)
