@@ -63,6 +63,7 @@ from storage.database import Database, create_database, open_database
 from storage.journal import close_journal
 from storage.layout import NodeLayout, check_layout
 from storage.lease import release_lease, take_lease
+from storage.place import keep_place
 from storage.sidecars import close_sidecars, get_sidecar_or_none, open_sidecars
 from storage.world import WorldLimits
 
@@ -223,7 +224,7 @@ def _make_replica(
     restarted = restart(
         chain,
         settings,
-        layout.journal,
+        layout,
         proposals,
         bodies.get_sidecar,
         is_mute=partial(is_mute, chain, keys),
@@ -280,6 +281,7 @@ async def start(node: Node, document: GenesisDocument) -> None:
     await node.verifier.start()
     await node.network.start()
     replica_shell.start(node.replica)
+    keep_place(node.layout, node.replica.state.config.boot_id)
     pool, clock = node.intake.pool, node.intake.clock
     node.chores = (
         asyncio.create_task(keep_sweeping(node.blobs, node.sidecars)),

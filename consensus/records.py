@@ -15,7 +15,7 @@ from consensus.blocks import BLOCK_BYTES_MAX, Block
 from consensus.messages import NewView, ViewChange
 from crypto.errors import DecodeError
 from crypto.hashing import ChainId, Digest
-from crypto.schema import U64, Bytes16, Bytes64, Count, Name, decode, encode
+from crypto.schema import U64, Bytes16, Bytes64, Count, Size, decode, encode
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import CERTIFICATE_BYTES_MAX, Height, PreparedCertificate, View, VoteType
 
@@ -39,9 +39,9 @@ class FenceRaised:
     """The replica may have signed what it does not remember: it signs nothing for now."""
 
     WIRE_TAG: ClassVar[int] = 2
-    WIRE_BYTES_MAX: ClassVar[int] = 128
+    WIRE_BYTES_MAX: ClassVar[int] = 160
 
-    reason: Name
+    reason: Annotated[str, Size(1, 128)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ class Domain(bytes, enum.Enum):
     SEALED_KEY_COMMITMENT = b"medledger/sealed-key-commitment/v1"
     STORAGE_RECEIPT = b"medledger/storage-receipt/v1"
     SESSION = b"medledger/session/v1"
+    MACHINE = b"medledger/machine/v1"
     STORED_ROW = b"medledger/stored-row/v1"
     STATE_KEY = b"medledger/state-key/v1"
     STATE_VALUE = b"medledger/state-value/v1"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consensus.effects import Effect
-from consensus.records import JournalStarted, ProposalRecord, Record
+from consensus.records import Booted, JournalStarted, ProposalRecord, Record
 from consensus.restore import Decided, restore
 from consensus.state import Config, ReplicaState
 from consensus.state import Tip as DecidedTip
@@ -23,6 +23,8 @@ from shell.proposals import Checked, Proposals, remember
 from storage import blocks as stored_blocks
 from storage.errors import JournalMissing
 from storage.journal import create_journal, open_journal
+from storage.layout import NodeLayout
+from storage.place import find_move
 
 log = logging.getLogger("medledger.restart")
 
@@ -47,26 +49,31 @@ def begin_journal(directory: Path, chain_id: ChainId, replica: ReplicaId) -> Non
 def restart(
     chain: Chain,
     config: Config,
-    journal_directory: Path,
+    layout: NodeLayout,
     proposals: Proposals,
     get_sidecar: GetSidecar,
     *,
     is_mute: Callable[[ValidatorSet], bool] = lambda _validators: False,
 ) -> Restarted:
-    """Open the journal and restore the replica from it; a lost journal raises the fence.
+    """Open the journal and restore the replica from it.
+
+    A lost journal raises the fence, and so does a directory that is a copy (`storage.place`).
 
     `is_mute` says whether a set names this node with a key that is not here.
 
     Raises `JournalCorrupt`, `ForeignJournal`, or `DecodeError` for a record that is none of ours.
     """
     try:
-        journal, encoded = open_journal(journal_directory)
+        journal, encoded = open_journal(layout.journal)
     except JournalMissing as problem:
         log.warning("vote journal missing", extra={"reason": str(problem)})
-        journal, encoded = create_journal(journal_directory), ()
+        journal, encoded = create_journal(layout.journal), ()
     if journal.tail_cut is not None:
         log.warning("vote journal cut", extra={"bytes": journal.tail_cut.bytes_count})
     votes, records, bodies = open_votes(journal, encoded, chain.tip.height)
+    moved = _find_move(layout, records)
+    if moved is not None:
+        log.warning("node directory moved", extra={"reason": moved})
     _recall_proposals(chain, proposals, records, bodies, get_sidecar)
     state, effects = restore(
         config,
@@ -83,8 +90,15 @@ def restart(
         records,
         is_journal_whole=journal.tail_cut is None,
         waiting=False,
+        moved=moved,
     )
     return Restarted(votes=votes, state=state, effects=tuple(effects))
+
+
+def _find_move(layout: NodeLayout, records: Sequence[Record]) -> str | None:
+    """Look where the directory is; one that never ran may have been brought here from anywhere."""
+    last = next((one for one in reversed(records) if isinstance(one, Booted)), None)
+    return None if last is None else find_move(layout, (*last.earlier, last.boot_id))
 
 
 def _decided_tip(chain: Chain) -> DecidedTip:

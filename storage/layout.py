@@ -56,6 +56,11 @@ class NodeLayout:
         return self.root / "lease"
 
     @property
+    def place(self) -> Path:
+        """Where this directory last ran: a copy of it is found out by this file."""
+        return self.root / "place"
+
+    @property
     def ended(self) -> Path:
         """What the last process on this directory said when it ended."""
         return self.root / "ended.json"

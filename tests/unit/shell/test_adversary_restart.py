@@ -1,5 +1,6 @@
 """Starts one after the other: what a start has found out, and what it rebuilds, is never lost."""
 
+import shutil
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from shell.chain import open_live_chain
 from shell.journal import VoteJournal, append_votes
 from shell.restart import Restarted, begin_journal, restart
 from storage.journal import close_journal, open_journal
+from storage.layout import NodeLayout
+from storage.place import keep_place
 from storage.sidecars import close_sidecars
 from tests.unit.ledger.record_samples import PATIENT, SOUTH_DOCTOR
 from tests.unit.ledger.small_consortium import account_of, signing_key
@@ -35,13 +38,13 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
     live.chain.stored.database.close()
 
 
-def start(live: LiveChain, journal: Path) -> Restarted:
+def start(live: LiveChain, journal: Path, boot_id: bytes = bytes(16)) -> Restarted:
     """Restore the replica; what it does first is not done: the process may end before."""
     parameters = live.chain.parameters()
     config = Config(
         chain_id=live.chain.chain_id,
         replica=ME,
-        boot_id=bytes(16),
+        boot_id=boot_id,
         sign=partial(sign_preimage, signing_key("vote of node 0")),
         base_timeout_ms=2_000,
         timeout_cap_ms=60_000,
@@ -52,13 +55,14 @@ def start(live: LiveChain, journal: Path) -> Restarted:
         rotate_every=parameters.rotate_every,
         listen_heartbeats=0,
     )
-    restarted = restart(live.chain, config, journal, live.proposals, lambda _digest: None)
+    layout = NodeLayout(journal.parent)
+    restarted = restart(live.chain, config, layout, live.proposals, lambda _digest: None)
     close_journal(restarted.votes.journal)
     return restarted
 
 
 def journal_of(live: LiveChain, folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     begin_journal(folder, live.chain.chain_id, ME)
     return folder
 
@@ -143,3 +147,34 @@ async def test_a_start_after_any_idle_time_remembers_what_may_be_repeated(
             until_ms = one.body.valid_until_ms
             assert started.contains(one.tx_id, until_ms) or until_ms <= started.time_ms
             assert not started.contains(Digest(bytes(32)), until_ms)
+
+
+async def test_a_copied_directory_stands_behind_the_fence_from_its_first_start_on(
+    live: LiveChain, tmp_path: Path
+) -> None:
+    journal = journal_of(live, tmp_path / "node" / "journal")
+    first = start(live, journal, b"the first start.")
+    perform(journal, first)
+    keep_place(NodeLayout(journal.parent), b"the first start.")
+    shutil.copytree(journal.parent, tmp_path / "copy")
+
+    original = start(live, journal, b"the second one..")
+    copy = start(live, tmp_path / "copy" / "journal", b"a stranger......")
+
+    assert first.state.fence is None
+    assert original.state.fence is None
+    assert copy.state.fence is not None
+    assert copy.state.fence.reason.startswith("this directory was copied or restored")
+    perform(tmp_path / "copy" / "journal", copy)
+    keep_place(NodeLayout(tmp_path / "copy"), b"a stranger......")
+    assert start(live, tmp_path / "copy" / "journal").state.fence is not None
+
+
+def perform(journal: Path, started: Restarted) -> None:
+    """Make durable what a start asks for."""
+    opened, _ = open_journal(journal)
+    votes = VoteJournal(journal=opened)
+    for effect in started.effects:
+        if isinstance(effect, Persist):
+            append_votes(votes, effect.records)
+    close_journal(opened)
