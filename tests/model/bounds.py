@@ -69,7 +69,7 @@ def make_config(replica: int) -> Config:
     return Config(
         chain_id=CHAIN,
         replica=ReplicaId(replica),
-        boot_id=bytes(16),
+        boot_id=b"a start of ours.",
         sign=make_signer(replica),
         base_timeout_ms=1,
         timeout_cap_ms=1,
@@ -78,6 +78,7 @@ def make_config(replica: int) -> Config:
         status_ms=1,
         fetch_ms=1,
         rotate_every=1_000,
+        listen_heartbeats=0,
     )
 
 

@@ -47,6 +47,7 @@ STEERING_ONLY = frozenset(
         "contradicted",
         "past_votes",
         "reported",
+        "said",
     }
 )
 """Fields that only steer timers, questions and reports."""

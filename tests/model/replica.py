@@ -29,13 +29,14 @@ from consensus.effects import (
 from consensus.events import (
     BlockExecuted,
     Event,
+    MessageReceived,
     ProposalChecked,
     ProposalMade,
     Timer,
     TimerExpired,
     TimerKind,
 )
-from consensus.messages import Message, NewView, ViewChange, Vote
+from consensus.messages import Echo, Message, NewView, ViewChange, Vote
 from consensus.records import (
     JournalStarted,
     NewViewRecord,
@@ -45,7 +46,7 @@ from consensus.records import (
     record_height,
 )
 from consensus.restore import Decided, restore
-from consensus.state import ReplicaState, Tip
+from consensus.state import ReplicaState, Tip, height_of
 from consensus.votes import VOTE_TYPES
 from crypto.errors import InvalidCertificate
 from crypto.validators import ReplicaId
@@ -162,7 +163,26 @@ def boot(bounds: Bounds, replica: int, disk: Disk | None, boots: int) -> Stage:
         waiting=True,
     )
     perform(stage, effects)
+    _hear(stage)
     return stage
+
+
+def _hear(stage: Stage) -> None:
+    """End the silence of a start with answers that know nothing: what others remember can only
+    make it wait longer, and waiting is what any replica may do at any time."""
+    state = stage.state
+    assert state is not None, "a start that answers reach is running"
+    for other in state.members.order:
+        if other != stage.replica:
+            echo = Echo(
+                boot_id=state.config.boot_id,
+                boots=(),
+                vote=None,
+                height=height_of(state),
+                certificate=None,
+            )
+            tell(stage, MessageReceived(sender=other, message=echo))
+    assert state.listening is None, "enough have answered"
 
 
 def tell(stage: Stage, event: Event) -> None:

@@ -303,8 +303,8 @@ def _position(height: int, certificate: CommitCertificate | None) -> Status:
         has_committed=False,
         is_fenced=False,
         certificate=certificate,
-        boot_id=bytes(16),
-        heard=(),
+        is_listening=False,
+        boot=None,
         clock_ms=0,
     )
 
