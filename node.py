@@ -22,10 +22,13 @@ from consensus.state import Config
 from crypto.validators import ReplicaId
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.files import dump_genesis, load_genesis
+from genesis.invite import load_invite
 from genesis.state import apply_genesis
 from ledger.pool import Entry, Pool, PoolLimits
+from p2p.channel import OnFrame
 from p2p.config import NetworkConfig
 from p2p.network import Network
+from p2p.registry import OnLink
 from shell import blobs as blob_exchange
 from shell import fetching
 from shell import gossip as passing_on
@@ -46,17 +49,19 @@ from shell.membership import (
     is_mute,
     make_following,
     own_id,
-    peers_of,
+    peers_for,
 )
 from shell.mending import Mending, answer_copy, check_storage, keep_mending
 from shell.own_keys import OwnKeys, open_own_keys
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
+from shell.readiness import Readiness, keep_ready
 from shell.replica import Replica, update_backlog
 from shell.restart import restart
 from shell.sidecars import Sidecars, answer_sidecars
 from shell.sweeping import keep_sweeping
 from shell.verifier import Verifier
+from shell.visits import Visits, answer_guest, keep_visiting, make_visits
 from storage.blobs import BlobLimits, BlobStore, open_blobs
 from storage.chain import create_chain, has_chain, open_chain
 from storage.database import Database, create_database, open_database
@@ -72,6 +77,7 @@ log = logging.getLogger("medledger.node")
 MENDING_PAUSE_S: Final = 10.0
 LISTEN_HEARTBEATS: Final = 4
 """How long a start keeps silent after it was heard: a twin needs two to notice and to tell."""
+VISIT_PAUSE_S: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +94,8 @@ class Node:
     intake: Intake
     blobs: Blobs
     sidecars: Sidecars
+    visits: Visits
+    readiness: Readiness
     api: RunningApi | None = None
     chores: tuple[asyncio.Task[None], ...] = ()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -157,20 +165,20 @@ def assemble(
         )
     )
     chain = _open_chain(config, database, document, pool)
-    check_own_keys(chain, keys)
+    invite = load_invite(layout.invite) if layout.invite.exists() else None
+    check_own_keys(chain, keys, has_joined=invite is not None)
     verifier = Verifier(config.limits.verify_workers)
     routes: dict[int, Callable[[int, bytes], None]] = {}
-    network = Network(
-        NetworkConfig(host=config.p2p.host, port=config.p2p.port, kinds=KIND_RULES),
-        identity_of(keys.present),
-        self_id=own_id(chain, keys.replica),
-        peers=peers_of(chain),
+    network = _make_network(
+        config,
+        chain,
+        keys,
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
         on_link=lambda peer_id, is_up: greet(replica, peer_id, is_up=is_up),
-        on_fault=log_fault,
     )
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
+    following = make_following(chain, network, keys)
     node = Node(
         config=config,
         layout=layout,
@@ -178,6 +186,8 @@ def assemble(
         verifier=verifier,
         network=network,
         replica=replica,
+        visits=make_visits(replica, following, invite),
+        readiness=Readiness(replica=replica, following=following, intake=intake),
         gossip=Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True)),
         intake=intake,
         blobs=Blobs(
@@ -197,6 +207,28 @@ def assemble(
     )
     connect(node, routes)
     return node
+
+
+def _make_network(
+    config: NodeConfig,
+    chain: Chain,
+    keys: OwnKeys,
+    *,
+    on_frame: OnFrame,
+    on_link: OnLink,
+) -> Network:
+    """Return the network of this node: its keys, and the peers that the ledger names."""
+    self_id = own_id(chain, keys.replica)
+    return Network(
+        NetworkConfig(host=config.p2p.host, port=config.p2p.port, kinds=KIND_RULES),
+        identity_of(keys.present),
+        self_id=self_id,
+        peers=peers_for(chain, self_id),
+        on_frame=on_frame,
+        on_link=on_link,
+        on_fault=log_fault,
+        guest_policy=answer_guest,
+    )
 
 
 def _make_replica(
@@ -273,7 +305,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
 
     node.intake.on_added = on_added
     replica.on_fatal = on_fatal
-    replica.on_tip = partial(follow_set, make_following(node.chain, network, replica.keys))
+    replica.on_tip = partial(follow_set, node.visits.following)
 
 
 async def start(node: Node, document: GenesisDocument) -> None:
@@ -287,6 +319,8 @@ async def start(node: Node, document: GenesisDocument) -> None:
         asyncio.create_task(keep_sweeping(node.blobs, node.sidecars)),
         asyncio.create_task(keep_mending(node.replica.mending, pause_s=MENDING_PAUSE_S)),
         asyncio.create_task(passing_on.repeat(node.gossip, pool, clock)),
+        asyncio.create_task(keep_visiting(node.visits, pause_s=VISIT_PAUSE_S)),
+        asyncio.create_task(keep_ready(node.readiness)),
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(

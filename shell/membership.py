@@ -1,18 +1,19 @@
 """Following the replica set: who is connected under which keys, and as whom this node takes part.
 
 After every block the set of the height after the next is known. Whoever is in the set of the tip,
-of the next height or of the one after is a peer: a new member is dialled two blocks before it
-votes, and a removed one is served until the first block of the epoch without it is decided. A
-member whose key changes is expected under both keys meanwhile.
+of the next height or of the one after is a peer, and so is a learner: a new member has long been
+dialled when it votes, and a removed one is served until the first block of the epoch without it is
+decided. A member whose TLS key changes is expected under both keys for as long as the ledger says.
+A node that is none of these has no peers: it visits (`shell.visits`).
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crypto.signatures import public_key
 from crypto.validators import ReplicaId, ValidatorSet
-from ledger.nodes import get_nodes
+from ledger.nodes import NodeEntry, NodeStanding, get_node, get_nodes
 from p2p.config import PeerAddress
 from p2p.network import Network
 from shell.chain import Chain
@@ -53,12 +54,13 @@ class Following:
 
 def make_following(chain: Chain, network: Network, keys: OwnKeys) -> Following:
     """Return what follows the set; the network has the peers of this moment."""
+    self_id = own_id(chain, keys.replica)
     return Following(
         chain=chain,
         network=network,
         keys=keys,
-        peers=peers_of(chain),
-        self_id=own_id(chain, keys.replica),
+        peers=peers_for(chain, self_id),
+        self_id=self_id,
     )
 
 
@@ -69,7 +71,8 @@ def follow_set(following: Following) -> None:
         identity = identity_of(keys.present)
         if keys.former is None or identity.pin != identity_of(keys.former).pin:
             following.network.set_identity(identity)
-    peers, self_id = peers_of(chain), own_id(chain, keys.replica)
+    self_id = own_id(chain, keys.replica)
+    peers = peers_for(chain, self_id)
     if (peers, self_id) != (following.peers, following.self_id):
         following.peers, following.self_id = peers, self_id
         following.network.set_peers(peers, self_id=self_id)
@@ -89,17 +92,27 @@ def is_mute(chain: Chain, keys: OwnKeys, validators: ValidatorSet) -> bool:
     return True
 
 
-def check_own_keys(chain: Chain, keys: OwnKeys) -> None:
+def check_own_keys(chain: Chain, keys: OwnKeys, *, has_joined: bool) -> None:
     """Raise `NotAMember` or `ForeignKeys` where starting the node can only be a mistake.
 
-    A node that joined is allowed to be nobody yet, or to hold keys that are not voted in yet.
+    A node that joined may be nobody yet, or hold keys that are not voted in yet.
     """
     put_in_force(keys, chain.tip_set, chain.next_set)
+    if has_joined:
+        return
     replica = keys.replica
-    member = chain.next_set.member(replica) or chain.later_set.member(replica)
-    if member is None:
-        raise NotAMember(f"node_index = {replica} is not a member; see `medledger peers`")
-    if public_key(keys.present.vote).data != member.vote_key:
+    entry = get_node(chain.view(), replica)
+    if entry is None:
+        raise NotAMember(
+            f"node_index = {replica}: the ledger knows no such node; correct node_index in"
+            " node.toml, or join with `medledger join`"
+        )
+    if entry.standing is NodeStanding.REMOVED:
+        log.warning("this node was removed: it serves what it has, and does not vote")
+        return
+    member = chain.next_set.member(replica)
+    expected = entry.vote_key if member is None else member.vote_key
+    if public_key(keys.present.vote).data != expected:
         raise ForeignKeys(
             f"the keys in keys/ are not those the ledger has for node {replica}: use the node"
             " directory they belong to, or correct node_index in node.toml"
@@ -108,35 +121,59 @@ def check_own_keys(chain: Chain, keys: OwnKeys) -> None:
 
 def own_id(chain: Chain, replica: ReplicaId) -> int | None:
     """Return this node's index if others expect it under that, None if they do not know it."""
-    is_expected = any(one.member(replica) is not None for one in _sets(chain))
-    return replica if is_expected else None
+    entry = get_node(chain.view(), replica)
+    return replica if entry is not None and _is_expected(chain, entry) else None
+
+
+def peers_for(chain: Chain, self_id: int | None) -> tuple[PeerAddress, ...]:
+    """Return the peers of a node that is expected under `self_id`; nobody expects one of None."""
+    return () if self_id is None else peers_of(chain)
 
 
 def peers_of(chain: Chain) -> tuple[PeerAddress, ...]:
     """Return where the nodes listen and the keys they show, as the ledger says."""
     found = []
     for entry in get_nodes(chain.view()):
-        pins = list(dict.fromkeys(_pins(chain, entry.index)))
-        if pins:
-            host, _, port = entry.p2p_address.rpartition(":")
-            found.append(
-                PeerAddress(
-                    peer_id=entry.index,
-                    host=host.strip("[]"),
-                    port=int(port),
-                    pin=pins[0],
-                    other_pin=pins[1] if len(pins) > 1 else None,
-                )
+        if not _is_expected(chain, entry):
+            continue
+        pins = pins_of(entry, chain.tip.height, _sets(chain))
+        host, port = split_address(entry.p2p_address)
+        found.append(
+            PeerAddress(
+                peer_id=entry.index,
+                host=host,
+                port=port,
+                pin=pins[0],
+                other_pin=pins[1] if len(pins) > 1 else None,
             )
+        )
     return tuple(found)
 
 
-def _pins(chain: Chain, replica: ReplicaId) -> Iterator[bytes]:
-    """Yield the keys under which a node may connect, the newest first."""
-    for validators in _sets(chain):
-        member = validators.member(replica)
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of a checked `host:port`, an IPv6 host without its brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_expected(chain: Chain, entry: NodeEntry) -> bool:
+    """Whether a node votes around the tip, or learns."""
+    if entry.standing is NodeStanding.LEARNER:
+        return True
+    return any(one.member(entry.index) is not None for one in _sets(chain))
+
+
+def pins_of(entry: NodeEntry, height: int, sets: Sequence[ValidatorSet]) -> list[bytes]:
+    """Return the keys under which a node may connect after block `height`, the newest first."""
+    pins = [entry.tls_pin]
+    until = entry.former_until_height
+    if entry.former_tls_pin is not None and until is not None and height < until:
+        pins.append(entry.former_tls_pin)
+    for validators in sets:
+        member = validators.member(entry.index)
         if member is not None:
-            yield member.tls_pin
+            pins.append(member.tls_pin)
+    return list(dict.fromkeys(pins))
 
 
 def _sets(chain: Chain) -> tuple[ValidatorSet, ...]:

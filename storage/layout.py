@@ -26,6 +26,11 @@ class NodeLayout:
         return self.root / "genesis.json"
 
     @property
+    def invite(self) -> Path:
+        """What this node joined with; a founding node has none."""
+        return self.root / "invite.json"
+
+    @property
     def keys(self) -> Path:
         """Encrypted keystores."""
         return self.root / "keys"

@@ -7,6 +7,7 @@ import pytest
 
 from crypto.keystore import KDF_CHEAPEST
 from crypto.validators import ReplicaId, ValidatorSet
+from ledger.nodes import get_node
 from shell.chain import Chain
 from shell.keys import make_node_keys, save_node_keys
 from shell.membership import (
@@ -16,6 +17,7 @@ from shell.membership import (
     check_own_keys,
     own_id,
     peers_of,
+    pins_of,
 )
 from shell.own_keys import OwnKeys, open_own_keys
 from tests.unit.shell.live_chain import make_live_chain
@@ -71,15 +73,19 @@ def test_a_new_member_is_a_peer_two_blocks_before_it_votes(tmp_path: Path) -> No
 
 def test_a_member_with_a_new_key_is_expected_under_both_while_they_overlap(tmp_path: Path) -> None:
     chain = chain_in(tmp_path)
+    entry = get_node(chain.view(), 1)
+    assert entry is not None
+    old_pin = entry.tls_pin
+    renewed = replace(entry, tls_pin=NEW_PIN, former_tls_pin=old_pin, former_until_height=20)
     before, after = chain.next_set, with_pin(chain.next_set, 1, NEW_PIN)
-    (old_pin,) = (one.tls_pin for one in before.members if one.index == 1)
-    seen = []
-    for sets in ((before, before, after), (before, after, after), (after, after, after)):
-        chain.tip_set, chain.next_set, chain.later_set = sets
-        (peer,) = (one for one in peers_of(chain) if one.peer_id == 1)
-        seen.append(peer.pins)
 
-    assert seen == [(NEW_PIN, old_pin), (NEW_PIN, old_pin), (NEW_PIN,)]
+    while_both_vote = pins_of(renewed, 9, (after, before, before))
+    overlapping = pins_of(renewed, 19, (after, after, after))
+    afterwards = pins_of(renewed, 20, (after, after, after))
+
+    assert pins_of(entry, 8, (before, before, before)) == [old_pin]
+    assert while_both_vote == overlapping == [NEW_PIN, old_pin]
+    assert afterwards == [NEW_PIN]
 
 
 @pytest.mark.parametrize(
@@ -91,4 +97,4 @@ def test_a_node_that_can_only_be_a_mistake_does_not_start(
     keys = foreign_keys(tmp_path / "keys", index)
 
     with pytest.raises(error, match=str(index)):
-        check_own_keys(chain_in(tmp_path), keys)
+        check_own_keys(chain_in(tmp_path), keys, has_joined=False)

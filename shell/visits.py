@@ -1,0 +1,203 @@
+"""Catching up by visits: decided blocks from whoever listens at an address the node has heard of.
+
+A node that the others do not know yet, or do not know any more, has no link over which the core
+could ask. It calls at every address that the ledger or its invitation names, one after the other,
+takes the blocks above its tip under whatever key, and hands them to the core, which decides each
+under the set it has derived so far. Nothing here has to be believed: an impostor can withhold, and
+is then asked last.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from consensus.blocks import CertifiedBlock
+from consensus.messages import Blocks
+from crypto.errors import DecodeError
+from crypto.hashing import Digest
+from crypto.schema import decode, encode
+from genesis.invite import Invite
+from ledger.errors import InvalidBlock
+from ledger.nodes import get_nodes
+from p2p.errors import P2pError, PeerRefused
+from p2p.statistics import PeerState
+from p2p.visiting import VISITED, Visit
+from shell.blocks import check_consistent
+from shell.chain import wait_height
+from shell.kinds import Kind
+from shell.membership import Following, split_address
+from shell.mending import ASK_TIMEOUT_MS, CERTIFIED_BYTES_MAX, BlockCopy
+from shell.replica import Replica, receive
+
+log = logging.getLogger("medledger.visits")
+
+GUEST_KINDS: Final = frozenset({int(Kind.FIND_BLOCK)})
+"""What a guest may ask: certified data alone."""
+
+BLOCKS_PER_ASK: Final = 4
+EXECUTION_TIMEOUT_MS: Final = 20_000
+FAILURES_MAX: Final = 1 << 10
+STALE_S: Final = 10.0
+
+Address = tuple[str, int]
+
+
+class Unhelpful(Exception):
+    """Whoever was visited sent what is no next block of this chain."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Visits:
+    """What a node knows about whom to visit.
+
+    `seeds` are addresses from the invite, and `anchor` height and digest of the block that it
+    vouches for. `failures` counts visits in a row that brought less than they promised. `moved_at`
+    is the loop's time at which the tip was last seen to move.
+    """
+
+    replica: Replica
+    following: Following
+    seeds: tuple[Address, ...] = ()
+    anchor: tuple[int, Digest] | None = None
+    failures: Counter[Address] = field(default_factory=Counter)
+    seen_height: int = -1
+    moved_at: float = 0.0
+
+
+def make_visits(replica: Replica, following: Following, invite: Invite | None) -> Visits:
+    """Return what a node with this invite, if it joined with one, knows about whom to visit."""
+    if invite is None:
+        return Visits(replica=replica, following=following)
+    seeds = tuple(split_address(node.p2p_address) for node in invite.nodes)
+    return Visits(replica=replica, following=following, seeds=seeds, anchor=invite.anchor())
+
+
+def answer_guest(_pin: bytes) -> frozenset[int]:
+    """Answer every unknown key what proves itself (`p2p.registry.GuestPolicy`)."""
+    return GUEST_KINDS
+
+
+async def keep_visiting(visits: Visits, *, pause_s: float) -> None:
+    """Look now and then whether this node is cut off, and visit everybody it knows of if so."""
+    while True:
+        if is_cut_off(visits):
+            for address in addresses_of(visits):
+                await _visit(visits, address)
+        await asyncio.sleep(pause_s)
+
+
+def is_cut_off(visits: Visits) -> bool:
+    """Whether the links to members may not bring the next block.
+
+    Nobody expects this node, or fewer than f + 1 members are linked with it as a member, so that
+    none of them need be correct, or nothing was decided for long.
+    """
+    chain, following = visits.replica.chain, visits.following
+    now = asyncio.get_running_loop().time()
+    if chain.tip.height != visits.seen_height:
+        visits.seen_height, visits.moved_at = chain.tip.height, now
+    if following.self_id is None:
+        return True
+    others = len(chain.next_set.members) - 1
+    if others < 1:
+        return False
+    linked = sum(
+        peer.state is PeerState.CONNECTED and not peer.is_guest_there
+        for peer in following.network.statistics().peers
+    )
+    stale_s = STALE_S + 3 * chain.next_pace.idle_block_ms / 1000
+    return linked < min(chain.quorum().weak, others) or now - visits.moved_at > stale_s
+
+
+def addresses_of(visits: Visits) -> list[Address]:
+    """Return every address that is known, those that helped first."""
+    chain, replica = visits.replica.chain, visits.following.keys.replica
+    known = [
+        split_address(entry.p2p_address)
+        for entry in get_nodes(chain.view())
+        if entry.index != replica
+    ]
+    known = list(dict.fromkeys([*known, *visits.seeds]))
+    return sorted(known, key=lambda address: visits.failures[address])
+
+
+def check_anchor(anchor: tuple[int, Digest] | None, blocks: Sequence[CertifiedBlock]) -> None:
+    """Raise `Unhelpful` for another block than the one that the invite vouches for."""
+    if anchor is None:
+        return
+    height, digest = anchor
+    for one in blocks:
+        if one.block.height == height and one.block.digest != digest:
+            raise Unhelpful(f"block {height} is not the one that the invite names")
+
+
+async def _visit(visits: Visits, address: Address) -> None:
+    """Take all that one address has; remember whether it helped."""
+    height = visits.replica.chain.tip.height
+    try:
+        async with visits.following.network.visit(*address) as visit:
+            while await _take_blocks(visits, visit):
+                pass
+    except (P2pError, DecodeError, InvalidBlock, Unhelpful) as problem:
+        visits.failures[address] = min(visits.failures[address] + 1, FAILURES_MAX)
+        log.info("visit failed", extra={"peer": _text(address), "reason": str(problem)})
+    else:
+        visits.failures[address] = 0
+    if visits.replica.chain.tip.height > height:
+        details = {"peer": _text(address), "height": visits.replica.chain.tip.height}
+        log.info("caught up by a visit", extra=details)
+
+
+def _text(address: Address) -> str:
+    host, port = address
+    return f"{host}:{port}"
+
+
+async def _take_blocks(visits: Visits, visit: Visit) -> bool:
+    """Take the next blocks; return False once there are no more, raise if they do not fit."""
+    replica = visits.replica
+    chain, first = replica.chain, replica.chain.tip.height + 1
+    found = await _ask_blocks(visit, first)
+    if not found:
+        return False
+    message = Blocks(blocks=tuple(found))
+    check_consistent(message, chain.chain_id)
+    check_anchor(visits.anchor, found)
+    receive(replica, VISITED, message)  # Those of an epoch that is not known yet are cut off.
+    if await wait_height(chain, first, EXECUTION_TIMEOUT_MS) < first:
+        raise Unhelpful(f"block {first} was not decided")
+    await wait_height(chain, first + len(found) - 1, ASK_TIMEOUT_MS)
+    return True
+
+
+async def _ask_blocks(visit: Visit, first: int) -> list[CertifiedBlock]:
+    """Return consecutive blocks from `first` on, as many as are there."""
+    heights = range(first, first + BLOCKS_PER_ASK)
+    answers = await asyncio.gather(
+        *(_ask_block(visit, height) for height in heights), return_exceptions=True
+    )
+    found: list[CertifiedBlock] = []
+    for height, answer in zip(heights, answers, strict=True):
+        if isinstance(answer, PeerRefused) and answer.refusal == "not_here":
+            break
+        if isinstance(answer, BaseException):
+            if found:
+                break
+            raise answer
+        if answer.block.height != height:
+            raise Unhelpful(f"block {answer.block.height} where {height} was asked for")
+        found.append(answer)
+    return found
+
+
+async def _ask_block(visit: Visit, height: int) -> CertifiedBlock:
+    reply = await visit.request(
+        Kind.FIND_BLOCK,
+        encode(BlockCopy(height=height)),
+        ASK_TIMEOUT_MS,
+        reply_bytes_max=CERTIFIED_BYTES_MAX,
+    )
+    return decode(CertifiedBlock, reply, bytes_max=CERTIFIED_BYTES_MAX)

@@ -1,0 +1,195 @@
+"""A node that nobody knows follows the chain over visits, with real links, and signs nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from commands.devnet import free_ports
+from commands.founding import (
+    Founder,
+    found,
+    make_founder,
+    write_node_directory,
+)
+from config import Endpoint, Timeouts, load_config
+from crypto.hashing import Digest
+from crypto.keystore import KDF_CHEAPEST
+from crypto.schema import encode
+from crypto.votes import Height
+from genesis.document import GenesisDocument, Invitation
+from genesis.errors import GenesisDamaged
+from genesis.invite import Invite, KnownNode, check_invite, dump_invite, load_invite
+from ledger.blocks import header_digest
+from ledger.parameters import Parameters
+from node import Node, running_node
+from shell.clock import Clock
+from shell.ports import ChainReads
+from shell.visits import addresses_of
+from tests.unit.p2p.loopback import until
+
+PASSPHRASE = "nine words that nobody guesses"
+STRANGER = 7
+
+
+@dataclass(slots=True, kw_only=True)
+class Founded:
+    """One hospital that decides alone, and what a second one needs to come."""
+
+    folder: Path
+    founder: Founder
+    stranger: Founder
+    document: GenesisDocument
+    member: Node
+
+
+@asynccontextmanager
+async def founded(folder: Path) -> AsyncIterator[Founded]:
+    ports = free_ports(4)
+    founder = make_founder("hospital-0", "Hospital 0", 0, Endpoint(port=ports[0]))
+    stranger = make_founder("hospital-0", "Hospital 0", STRANGER, Endpoint(port=ports[1]))
+    now_ms = Clock().now_ms()
+    invitation = Invitation(
+        chain_name="alone", created_ms=now_ms, parameters=Parameters(idle_block_ms=100)
+    )
+    document = found([founder], invitation)
+    for one, port in ((founder, ports[2]), (stranger, ports[3])):
+        write_node_directory(
+            folder / str(one.index),
+            one,
+            document,
+            PASSPHRASE,
+            api=Endpoint(port=port),
+            created_ms=now_ms,
+            timeouts=Timeouts(base_timeout_ms=200, timeout_cap_ms=1_000, status_ms=50),
+            kdf=KDF_CHEAPEST,
+        )
+    async with running_node(load_config(folder / "0" / "node.toml"), PASSPHRASE) as member:
+        await until(lambda: member.chain.tip.height >= 3)
+        yield Founded(
+            folder=folder,
+            founder=founder,
+            stranger=stranger,
+            document=document,
+            member=member,
+        )
+
+
+def invite_of(here: Founded, *ports: int, anchor: Digest | None = None) -> Invite:
+    """An invite from the member's own chain, with these ports for addresses."""
+    node = here.member
+    height = Height(node.chain.tip.height - 1)
+    sealed = ChainReads(chain=node.chain, mending=node.replica.mending).sealed_header(height)
+    assert sealed is not None
+    member = node.chain.next_set.members[0]
+    return Invite(
+        genesis=here.document,
+        free_index=STRANGER,
+        nodes=tuple(
+            KnownNode(
+                index=number,
+                org="hospital-0",
+                tls_pin=member.tls_pin,
+                p2p_address=f"127.0.0.1:{port}",
+            )
+            for number, port in enumerate(ports)
+        ),
+        validators=node.chain.next_set,
+        sealed_header=encode(sealed),
+    )
+
+
+@asynccontextmanager
+async def joined(here: Founded, invite: Invite) -> AsyncIterator[Node]:
+    directory = here.folder / str(STRANGER)
+    (directory / "invite.json").write_bytes(dump_invite(invite))
+    async with running_node(load_config(directory / "node.toml"), PASSPHRASE) as node:
+        yield node
+
+
+async def test_a_stranger_follows_the_chain_and_signs_nothing(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        invite = invite_of(here, here.founder.p2p.port)
+        stranger = await stack.enter_async_context(joined(here, invite))
+        goal = here.member.chain.tip.height + 3
+
+        await until(lambda: stranger.chain.tip.height >= goal)
+
+        assert header_at(stranger, goal) == header_at(here.member, goal)
+        assert stranger.visits.following.self_id is None
+        assert stranger.network.connected() == ()
+        assert here.member.network.connected() == ()
+        assert stranger.replica.votes.live == stranger.replica.votes.live[:1]
+
+
+async def test_an_address_where_somebody_else_listens_costs_a_visit_and_is_asked_last(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        (nobody,) = free_ports(1)
+        invite = invite_of(here, nobody, here.founder.p2p.port)
+        stranger = await stack.enter_async_context(joined(here, invite))
+        goal = here.member.chain.tip.height
+
+        await until(lambda: stranger.chain.tip.height >= goal)
+        await until(lambda: stranger.visits.failures["127.0.0.1", nobody] > 0)
+
+        assert addresses_of(stranger.visits)[-1] == ("127.0.0.1", nobody)
+
+
+async def test_a_chain_without_the_block_that_the_invite_names_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        invite = invite_of(here, here.founder.p2p.port)
+        stranger = await stack.enter_async_context(joined(here, invite))
+        height, digest = invite.anchor()
+        stranger.visits.anchor = (height, Digest(bytes(32)))
+
+        await until(lambda: stranger.visits.failures["127.0.0.1", here.founder.p2p.port] > 0)
+
+        assert stranger.chain.tip.height < height
+        assert digest != bytes(32)
+
+
+def header_at(node: Node, height: int) -> Digest:
+    sealed = ChainReads(chain=node.chain, mending=node.replica.mending).sealed_header(
+        Height(height)
+    )
+    assert sealed is not None
+    return header_digest(sealed.header)
+
+
+async def test_an_invite_is_read_as_it_was_written_and_a_changed_one_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with founded(tmp_path) as here:
+        invite = invite_of(here, here.founder.p2p.port)
+    path = tmp_path / "invite.json"
+    path.write_bytes(dump_invite(invite))
+
+    read = load_invite(path)
+    path.write_bytes(dump_invite(invite).replace(b'"free_index": 7', b'"free_index":  7'))
+
+    assert read == invite
+    with pytest.raises(GenesisDamaged, match=str(path)):
+        load_invite(path)
+
+
+async def test_an_invite_whose_validators_did_not_decide_its_header_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with founded(tmp_path) as here:
+        invite = invite_of(here, here.founder.p2p.port)
+    sealed = invite.header()
+    cut = replace(sealed.certificate, signatures=())
+    other = replace(sealed.header, height=Height(sealed.header.height + 1))
+
+    for forged in (replace(sealed, certificate=cut), replace(sealed, header=other)):
+        with pytest.raises(GenesisDamaged):
+            check_invite(replace(invite, sealed_header=encode(forged)))
