@@ -20,10 +20,9 @@ from api.context import ApiConfig
 from config import NodeConfig, api_origins
 from consensus.state import Config
 from crypto.validators import ReplicaId
-from genesis.document import GenesisDocument, chain_id_of
-from genesis.files import dump_genesis, load_genesis
+from genesis.document import GenesisDocument
+from genesis.files import load_genesis
 from genesis.invite import load_invite
-from genesis.state import apply_genesis
 from ledger.pool import Entry, Pool, PoolLimits
 from p2p.channel import OnFrame
 from p2p.config import NetworkConfig
@@ -36,7 +35,7 @@ from shell import replica as replica_shell
 from shell.blobs import Blobs
 from shell.blocks import on_upload
 from shell.bodies import Bodies, answer_transactions
-from shell.chain import Chain, open_live_chain
+from shell.chain import Chain
 from shell.clock import Clock
 from shell.gossip import Gossip
 from shell.greeting import greet
@@ -52,6 +51,7 @@ from shell.membership import (
     peers_for,
 )
 from shell.mending import Mending, answer_copy, check_storage, keep_mending
+from shell.opening import open_founded_chain, open_ledger
 from shell.own_keys import OwnKeys, open_own_keys
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
@@ -63,8 +63,7 @@ from shell.sweeping import keep_sweeping
 from shell.verifier import Verifier
 from shell.visits import Visits, answer_guest, keep_visiting, make_visits
 from storage.blobs import BlobLimits, BlobStore, open_blobs
-from storage.chain import create_chain, has_chain, open_chain
-from storage.database import Database, create_database, open_database
+from storage.database import Database
 from storage.journal import close_journal
 from storage.layout import NodeLayout, check_layout
 from storage.lease import release_lease, take_lease
@@ -127,7 +126,7 @@ async def running_node(
         stack.callback(release_lease, take_lease(layout.lease))
         keys = open_own_keys(layout.keys, passphrase, ReplicaId(config.node_index))
         document = load_genesis(layout.genesis)
-        database = open_ledger(layout, document)
+        database = open_ledger(layout)
         stack.callback(database.close)
         node = assemble(config, layout, database, document, keys, clock or Clock())
         check_storage(node.replica.mending, layout.journal)
@@ -138,14 +137,6 @@ async def running_node(
             yield node
         finally:
             await stop(node)
-
-
-def open_ledger(layout: NodeLayout, document: GenesisDocument) -> Database:
-    """Open the ledger database; a directory without one begins with an empty one."""
-    if any(layout.ledger.iterdir()):
-        return open_database(layout.ledger)
-    log.warning("no ledger here yet: it begins from genesis", extra={"path": str(layout.ledger)})
-    return create_database(layout.ledger)
 
 
 def assemble(
@@ -164,7 +155,7 @@ def assemble(
             account_transactions_max=config.limits.pool_transactions_max // 4,
         )
     )
-    chain = _open_chain(config, database, document, pool)
+    chain = open_founded_chain(database, document, pool, _world_limits(config))
     invite = load_invite(layout.invite) if layout.invite.exists() else None
     check_own_keys(chain, keys, has_joined=invite is not None)
     verifier = Verifier(config.limits.verify_workers)
@@ -362,20 +353,9 @@ def log_fault(fault: Exception) -> None:
     log.error("a handler of the network failed", exc_info=fault)
 
 
-def _open_chain(
-    config: NodeConfig, database: Database, document: GenesisDocument, pool: Pool
-) -> Chain:
-    chain_id = chain_id_of(document)
-    limits = WorldLimits(
-        proof_heights=config.limits.proof_heights, nodes_max=config.limits.state_cache_nodes_max
-    )
-    if has_chain(database):
-        stored = open_chain(database, chain_id, limits=limits)
-    else:
-        created_ms = document.invitation.created_ms
-        writes = apply_genesis(document)
-        stored = create_chain(database, chain_id, writes, time_ms=created_ms, limits=limits)
-    return open_live_chain(stored, dump_genesis(document), pool)
+def _world_limits(config: NodeConfig) -> WorldLimits:
+    limits = config.limits
+    return WorldLimits(proof_heights=limits.proof_heights, nodes_max=limits.state_cache_nodes_max)
 
 
 def _consensus_config(config: NodeConfig, chain: Chain, keys: OwnKeys) -> Config:
