@@ -8,6 +8,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 SEEDS ?= 200
 FIRST_SEED ?= 0
 MINUTES ?= 2
+WORKERS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -47,10 +48,10 @@ test: setup ## What a newcomer should run: all but processes and the slow, in ab
 
 replay: setup ## Run one seed of the simulation again: make replay SEED=4821
 	@test -n "$(SEED)" || { echo "name the seed: make replay SEED=4821"; exit 2; }
-	$(BIN)/pytest tests/simulation --seed $(SEED) -vv $(ARGS)
+	$(BIN)/medledger sim replay $(SEED)
 
-simulate: setup ## Seeded replicas on virtual time: make simulate SEEDS=200 FIRST_SEED=0
-	$(BIN)/pytest -q tests/simulation --first-seed $(FIRST_SEED) --seeds $(SEEDS) $(ARGS)
+simulate: setup ## Whole replicas on virtual time: make simulate SEEDS=200 FIRST_SEED=0 WORKERS=2
+	$(BIN)/medledger sim run --seeds $(SEEDS) --first-seed $(FIRST_SEED) --workers $(WORKERS)
 
 planted: setup ## Switch on every planted bug in turn and show that it is found
 	$(BIN)/python -m tests.planted $(ARGS)

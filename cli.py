@@ -19,6 +19,7 @@ from commands.person import person
 from commands.prune import prune
 from commands.record import record
 from commands.running import run
+from commands.sim import sim
 from commands.tx import tx
 
 
@@ -49,6 +50,7 @@ for group in (
     person,
     prune,
     record,
+    sim,
     tx,
 ):
     medledger.add_command(group)

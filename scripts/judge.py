@@ -1,6 +1,7 @@
 """Holds a test run against what `.ci/declared.toml` promises: cases really run, branch coverage.
 
     python scripts/judge.py cases test artifacts/junit/test.xml
+    python scripts/judge.py counted simulate artifacts/simulate.log
     python scripts/judge.py coverage artifacts/coverage.json
 
 Exit status 0 when every promise is kept, 1 when one is broken.
@@ -8,6 +9,7 @@ Exit status 0 when every promise is kept, 1 when one is broken.
 
 import collections
 import json
+import re
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
@@ -17,6 +19,7 @@ from typing import Any
 DECLARED = Path(__file__).resolve().parent.parent / ".ci" / "declared.toml"
 # A promise that is left this far behind no longer guards anything.
 RAISE_WHEN_RATIO = 1.25
+LAST_LINE = re.compile(r"(?P<first>\d+) (passed|planted), (?P<second>\d+) (?P<of>failed|found)")
 
 
 def main(arguments: list[str]) -> int:
@@ -24,6 +27,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["cases", stage, report]:
             kept, lines = judge_cases(stage, Path(report), declared["cases"])
+        case ["counted", stage, log]:
+            kept, lines = judge_counted(stage, Path(log), declared["cases"])
         case ["coverage", report]:
             measured = json.loads(Path(report).read_text(encoding="utf-8"))
             kept, lines = judge_coverage(measured, declared["coverage"])
@@ -53,6 +58,21 @@ def judge_cases(stage: str, report: Path, declared: dict[str, int]) -> tuple[boo
     elif ran > promised * RAISE_WHEN_RATIO:
         lines.append(f"{stage}: raise the promise in {DECLARED.name} to {ran * 9 // 10}")
     return ran >= promised and not outcomes["failed"], lines
+
+
+def judge_counted(stage: str, log: Path, declared: dict[str, int]) -> tuple[bool, list[str]]:
+    """Judge a command that counts by itself, by the last line it wrote."""
+    last = log.read_text(encoding="utf-8").strip().rpartition("\n")[2]
+    counts = LAST_LINE.fullmatch(last)
+    if counts is None:
+        return False, [f"{stage}: no count in its last line: {last}"]
+    first, second = int(counts["first"]), int(counts["second"])
+    is_clean = second == 0 if counts["of"] == "failed" else second == first
+    promised = declared[stage]
+    lines = [f"{stage}: {last}; {promised} promised"]
+    if first < promised:
+        lines.append(f"{stage}: fewer cases than {DECLARED.name} promises")
+    return is_clean and first >= promised, lines
 
 
 def count_outcomes(report: Path) -> collections.Counter[str]:

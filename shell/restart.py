@@ -22,6 +22,7 @@ from shell.journal import BodiesRecord, VoteJournal, append_votes, open_votes
 from shell.proposals import Checked, Proposals, remember
 from storage import blocks as stored_blocks
 from storage.errors import JournalMissing
+from storage.files import SYSTEM_FILES, Files
 from storage.journal import create_journal, open_journal
 from storage.layout import NodeLayout
 from storage.place import find_move
@@ -63,15 +64,38 @@ def restart(
 
     Raises `JournalCorrupt`, `ForeignJournal`, or `DecodeError` for a record that is none of ours.
     """
+    return restart_from(
+        chain,
+        config,
+        layout.journal,
+        proposals,
+        get_sidecar,
+        is_mute=is_mute,
+        find_copy=lambda records: _find_move(layout, records),
+    )
+
+
+def restart_from(
+    chain: Chain,
+    config: Config,
+    journal_directory: Path,
+    proposals: Proposals,
+    get_sidecar: GetSidecar,
+    *,
+    is_mute: Callable[[ValidatorSet], bool],
+    find_copy: Callable[[Sequence[Record]], str | None],
+    files: Files = SYSTEM_FILES,
+) -> Restarted:
+    """Do what `restart` does, wherever the journal lies; `find_copy` says why it is a copy."""
     try:
-        journal, encoded = open_journal(layout.journal)
+        journal, encoded = open_journal(journal_directory, files=files)
     except JournalMissing as problem:
         log.warning("vote journal missing", extra={"reason": str(problem)})
-        journal, encoded = create_journal(layout.journal), ()
+        journal, encoded = create_journal(journal_directory, files=files), ()
     if journal.tail_cut is not None:
         log.warning("vote journal cut", extra={"bytes": journal.tail_cut.bytes_count})
     votes, records, bodies = open_votes(journal, encoded, chain.tip.height)
-    moved = _find_move(layout, records)
+    moved = find_copy(records)
     if moved is not None:
         log.warning("node directory moved", extra={"reason": moved})
     _recall_proposals(chain, proposals, records, bodies, get_sidecar)

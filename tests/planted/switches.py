@@ -1,6 +1,6 @@
 """How each planted bug gets into the running code: a patch of one function, for one search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -13,7 +13,9 @@ from consensus.state import ReplicaState, may_vote, primary_at
 from consensus.votes import keep_own, make_commit, vote_record
 from crypto.quorum import QuorumSystem
 from crypto.votes import PreparedCertificate, View
-from tests.simulation import disk, host
+from shell import journal
+from shell.journal import BodiesRecord, VoteJournal
+from tests.simulation import host, ledger_application
 
 Patch = pytest.MonkeyPatch
 
@@ -32,13 +34,12 @@ def quorum_of_2f(patch: Patch) -> None:
 
 
 def skip_records(patch: Patch, kind: type[Record]) -> None:
-    """The disk forgets one kind of record; the watch over durability itself is switched off."""
+    """The journal forgets one kind of record."""
 
-    def append(one: disk.Disk, record: Record) -> None:
-        if not isinstance(record, kind):
-            disk.append(one, record)
+    def append_votes(votes: VoteJournal, records: Iterable[Record | BodiesRecord]) -> None:
+        journal.append_votes(votes, [one for one in records if not isinstance(one, kind)])
 
-    patch.setattr(host, "append", append)
+    patch.setattr(ledger_application, "append_votes", append_votes)
 
 
 def votes_not_journaled(patch: Patch) -> None:

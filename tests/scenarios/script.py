@@ -67,9 +67,8 @@ from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
 from tests.scenarios.forgery import FORGERIES, Forged, far_future
 from tests.simulation.application import LogApplication
-from tests.simulation.byzantine import later_block, propose
+from tests.simulation.byzantine import propose
 from tests.simulation.cluster import make_config
-from tests.simulation.disk import Disk
 from tests.simulation.host import (
     Gossip,
     Host,
@@ -243,7 +242,7 @@ def run_script(text: str) -> str:
 def make_table(replicas: int) -> Table:
     table = Table(validators=make_validators(replicas))
     for index in range(replicas):
-        application = LogApplication(validators=table.validators)
+        application = make_log(table, index)
         table.hosts.append(make_host(table, make_config(index), table.validators, application))
     for host in table.hosts:
         start(host)
@@ -267,12 +266,17 @@ def hear(table: Table, host: Host) -> None:
         work(table)
 
 
+def make_log(table: Table, index: int) -> LogApplication:
+    return LogApplication(validators=table.validators, replica=ReplicaId(index))
+
+
 def work(table: Table) -> None:
     """Let the shells finish what they were asked for."""
     while table.works:
         table.works.pop(0)()
     for host in table.hosts:
-        observe_event(table.monitor, host)
+        if host.state is not None:
+            observe_event(table.monitor, host, lambda: table.now)
 
 
 def submit(table: Table, replica: str, name: str) -> None:
@@ -333,7 +337,9 @@ def settle(table: Table, *exception: str) -> None:
 def twin(table: Table, link: str, kind: str) -> None:
     for sender, to, parcel in take(table, link, kind):
         assert isinstance(parcel, PrePrepare), "only a proposal has a twin"
-        other = propose(table.hosts[sender], parcel, later_block(parcel.block))
+        other = propose(
+            table.hosts[sender], parcel, table.hosts[sender].application.vary(parcel.block)
+        )
         table.name(other.block)
         table.flight.append((sender, to, other))
 
@@ -396,8 +402,7 @@ def wipe(table: Table, replica: str) -> None:
     host = table.hosts[int(replica)]
     if host.state is not None:
         take_down(table, replica)
-    host.disk = Disk()
-    host.application = LogApplication(validators=table.validators)
+    host.application = make_log(table, host.replica)
     bring_up(table, replica)
 
 

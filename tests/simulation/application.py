@@ -1,19 +1,37 @@
-"""What a replica agrees about, in the smallest form: an ordered log of transactions.
+"""What the simulated shell needs to know of a ledger, and the smallest thing that is one.
 
-`Application` is what the simulated shell needs to know of a ledger; `LogApplication` is a log with
-a running digest. The real ledger and pool take its place behind the same protocol.
+`ledger_application.LedgerApplication` is the real ledger. `LogApplication` here is an ordered log
+with a running digest: scenarios use it, whose files should not change with every payload.
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consensus.blocks import Block
+from consensus.blocks import Block, CertifiedBlock
+from consensus.effects import CheckProposal, Decide, Effect, RequestProposal
+from consensus.events import BlockExecuted
+from consensus.messages import Blocks, Proposal
+from consensus.records import JournalStarted, ProposalRecord, Record
+from consensus.restore import Decided, restore
+from consensus.state import Config, ReplicaState, Tip
 from crypto.encoding import Value, decode_value, encode_value
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.validators import Epoch, ReplicaId, ValidatorSet
-from crypto.votes import CommitCertificate, Height, View, certificate_digest
+from crypto.votes import (
+    GENESIS_HEIGHT,
+    CommitCertificate,
+    Height,
+    View,
+    certificate_digest,
+)
+from tests.simulation.disk import Disk, append, compact, records, store
+
+GENESIS_DIGEST = Digest(b"\xfe" * 32)
+COMPACT_EVERY = 50
+"""Heights between two compactions of the journal."""
 
 BLOCK_TRANSACTIONS_MAX = 8
 DELTA_MS = 2_000
@@ -23,10 +41,11 @@ BODIES_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """About a proposed block: a refusal, a delay after which it is due, or neither."""
+    """About a proposed block: a refusal, bodies it lacks, a delay until it is due, or none."""
 
     refusal: str | None = None
     wait_ms: int = 0
+    missing: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,55 +64,84 @@ class Header:
 
 
 class Application(Protocol):
-    """A ledger with its pool, as one replica sees it; `crash` keeps what is durable."""
+    """A node's ledger, pool and journal; `crash` keeps what is durable. Times are virtual.
+
+    `written` repeats what is in the journal, decoded, for those who watch.
+    """
+
+    written: list[Record]
 
     @property
     def height(self) -> int: ...
 
-    def add(self, transaction: bytes) -> bool:
-        """Pool a transaction; False for one that is pooled or executed already."""
+    def begin(self, config: Config) -> None:
+        """Do what `init` does."""
 
-    def pooled(self) -> list[bytes]: ...
+    def start(self, config: Config, now_ms: int) -> tuple[ReplicaState, Sequence[Effect]]:
+        """Open what is on the disk; return the replica and what it does first."""
 
-    def propose(
-        self,
-        *,
-        height: Height,
-        view: View,
-        epoch: Epoch,
-        proposer: ReplicaId,
-        parent: Digest,
-        parent_certificate: CommitCertificate | None,
-        now_ms: int,
-    ) -> Block: ...
+    def crash(self) -> None: ...
+
+    def persist(self, records: Sequence[Record]) -> None:
+        """Append to the vote journal, bodies of proposals included; durable on return."""
+
+    def offer(self, signed: bytes, now_ms: int) -> bool:
+        """Pool a transaction; False for one that is not new, or not sound."""
+
+    def has_backlog(self, now_ms: int) -> bool: ...
+
+    def tidy(self, now_ms: int) -> None:
+        """Forget what expired."""
+
+    def to_repeat(self, now_ms: int) -> list[bytes]:
+        """Transactions to be gossiped once more."""
+
+    def waiting(self, from_ms: int, until_ms: int) -> list[bytes]:
+        """The ids in the pool that are valid all the time between."""
+
+    def propose(self, request: RequestProposal, now_ms: int) -> Block | None: ...
 
     def is_consistent(self, block: Block) -> bool:
         """Whether a block's fields repeat its header and its payload leads to it."""
 
-    def missing(self, block: Block) -> list[bytes]:
-        """The hashes of bodies that are not at hand."""
+    def is_sound_upload(self, message: Blocks | Proposal) -> bool:
+        """Whether blocks are consistent and come with their bodies."""
 
-    def body(self, transaction_hash: bytes) -> bytes | None: ...
+    def check(self, request: CheckProposal, now_ms: int) -> Verdict: ...
 
-    def bodies(self, block: Block) -> bytes: ...
+    def retain(self, height: int, digests: Sequence[Digest]) -> None:
+        """Of the blocks under agreement forget all but these."""
 
-    def take_bodies(self, block: Block, bodies: bytes) -> bool:
-        """Keep bodies that came along; False if they are not those of the block."""
+    def body(self, signed_hash: bytes) -> bytes | None: ...
 
-    def keep(self, block: Block) -> None:
-        """Make the bodies of a proposal durable."""
+    def take_body(self, signed: bytes) -> None:
+        """Keep a body that was asked for."""
 
-    def check(self, block: Block, *, now_ms: int, is_fresh: bool) -> Verdict: ...
+    def proposal(self, digest: Digest) -> tuple[Block, bytes] | None:
+        """An undecided block that this node promised to have, with the bodies that travel."""
 
-    def execute(self, block: Block) -> ValidatorSet:
-        """Apply a decided block, durably; return the members of two heights on."""
+    def vary(
+        self, block: Block, *, view: View | None = None, proposer: ReplicaId | None = None
+    ) -> Block:
+        """Another valid block on the same parent: a millisecond later, and possibly ours."""
+
+    def execute(self, decided: Decide) -> BlockExecuted:
+        """Apply a decided block, durably; return what the core is told of it."""
+
+    def certified(self, height: int) -> CertifiedBlock | None: ...
+
+    def validator_sets(self) -> Mapping[Epoch, ValidatorSet]: ...
 
     def state_digest(self) -> bytes: ...
 
-    def executed(self) -> dict[bytes, int]:
-        """Transactions in the order of execution, with the height of each."""
+    def time_ms(self) -> int:
+        """The time of the last block."""
 
-    def crash(self) -> None: ...
+    def decided_at(self, height: int) -> list[bytes]:
+        """The ids of a block's transactions."""
+
+    def height_of(self, tx_id: bytes) -> int | None:
+        """Where a transaction was executed."""
 
 
 def transaction_hash(transaction: bytes) -> bytes:
@@ -106,52 +154,83 @@ def hashes_of(block: Block) -> list[bytes]:
 
 @dataclass(slots=True, kw_only=True)
 class LogApplication:
-    """An ordered log: the state is the digest of everything executed so far, and its time."""
+    """An ordered log: the state is the digest of everything executed so far, and its time.
+
+    The id of a transaction is the transaction.
+    """
 
     validators: ValidatorSet
+    replica: ReplicaId
+    disk: Disk = field(default_factory=Disk)
     log: dict[bytes, int] = field(default_factory=dict)
     digest: bytes = bytes(32)
     height: int = 0
-    time_ms: int = 0
+    last_ms: int = 0
     pool: dict[bytes, bytes] = field(default_factory=dict)
     arrived: dict[bytes, bytes] = field(default_factory=dict)  # Bodies that came with a block.
     kept: dict[bytes, bytes] = field(default_factory=dict)  # Bodies on disk, by hash.
 
-    def add(self, transaction: bytes) -> bool:
-        key = transaction_hash(transaction)
-        if key in self.pool or transaction in self.log:
+    @property
+    def written(self) -> list[Record]:
+        return self.disk.written
+
+    def begin(self, config: Config) -> None:
+        append(self.disk, JournalStarted(chain_id=config.chain_id, replica=config.replica))
+
+    def start(self, config: Config, now_ms: int) -> tuple[ReplicaState, Sequence[Effect]]:
+        return restore(
+            config,
+            self._decided(),
+            records(self.disk),
+            is_journal_whole=True,
+            waiting=False,
+        )
+
+    def crash(self) -> None:
+        self.pool, self.arrived = {}, {}
+
+    def persist(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, ProposalRecord):
+                self._keep(record.block)
+            append(self.disk, record)
+
+    def offer(self, signed: bytes, now_ms: int) -> bool:
+        key = transaction_hash(signed)
+        if key in self.pool or signed in self.log:
             return False
-        self.pool[key] = transaction
+        self.pool[key] = signed
         return True
 
-    def pooled(self) -> list[bytes]:
+    def has_backlog(self, now_ms: int) -> bool:
+        return bool(self.pool)
+
+    def tidy(self, now_ms: int) -> None:
+        """Nothing expires."""
+
+    def to_repeat(self, now_ms: int) -> list[bytes]:
+        return list(self.pool.values())[:16]
+
+    def waiting(self, from_ms: int, until_ms: int) -> list[bytes]:
         return list(self.pool.values())
 
-    def propose(
-        self,
-        *,
-        height: Height,
-        view: View,
-        epoch: Epoch,
-        proposer: ReplicaId,
-        parent: Digest,
-        parent_certificate: CommitCertificate | None,
-        now_ms: int,
-    ) -> Block:
-        assert height == self.height + 1, "the parent is executed"
+    def propose(self, request: RequestProposal, now_ms: int) -> Block | None:
+        if request.height != self.height + 1:
+            return None
+        certificate = request.parent_certificate
         payload = b"".join(list(self.pool)[:BLOCK_TRANSACTIONS_MAX])
         header = Header(
-            height=height,
-            view=view,
-            epoch=epoch,
-            proposer=proposer,
-            parent=parent,
-            parent_certificate=_proof_digest(parent_certificate),
-            time_ms=max(now_ms, self.time_ms + 1),
+            height=request.height,
+            view=request.view,
+            epoch=request.epoch,
+            proposer=self.replica,
+            parent=request.parent,
+            parent_certificate=_proof_digest(certificate),
+            time_ms=max(now_ms, self.last_ms + 1),
             payload=hashlib.sha256(payload).digest(),
             state=self.digest,
         )
-        return make_block(header, parent_certificate, payload)
+        return make_block(header, certificate, payload)
 
     def is_consistent(self, block: Block) -> bool:
         header = read_header(block.header)
@@ -162,19 +241,118 @@ class LogApplication:
             and (header.parent_certificate == _proof_digest(block.parent_certificate))
         )
 
-    def missing(self, block: Block) -> list[bytes]:
-        return [key for key in hashes_of(block) if self.body(key) is None]
+    def is_sound_upload(self, message: Blocks | Proposal) -> bool:
+        if isinstance(message, Proposal):
+            return self.is_consistent(message.block) and (
+                not message.bodies or self._take_bodies(message.block, message.bodies)
+            )
+        return all(
+            self.is_consistent(one.block) and self._take_bodies(one.block, one.bodies)
+            for one in message.blocks
+        )
 
-    def body(self, transaction_hash: bytes) -> bytes | None:
+    def check(self, request: CheckProposal, now_ms: int) -> Verdict:
+        block = request.block
+        if request.bodies is not None:
+            self._take_bodies(block, request.bodies)
+        missing = tuple(key for key in hashes_of(block) if self.body(key) is None)
+        if missing:
+            return Verdict(missing=missing)
+        header = read_header(block.header)
+        assert header is not None, "only consistent blocks reach the core"
+        if (header.height, header.state) != (self.height + 1, self.digest):
+            return Verdict(refusal="block.state_root")
+        if header.time_ms <= self.last_ms:
+            return Verdict(refusal="block.time_order")
+        if len(set(hashes_of(block))) < len(hashes_of(block)):
+            return Verdict(refusal="block.duplicate")
+        bodies = [self.body(key) for key in hashes_of(block)]
+        if any(body in self.log for body in bodies if body is not None):
+            return Verdict(refusal="block.replay")
+        if request.is_fresh and header.time_ms < now_ms - DELTA_PAST_MS:
+            return Verdict(refusal="block.time_past")
+        if request.is_fresh and header.time_ms > now_ms + DELTA_MS:
+            return Verdict(wait_ms=header.time_ms - now_ms - DELTA_MS)
+        return Verdict()
+
+    def retain(self, height: int, digests: Sequence[Digest]) -> None:
+        """Bodies are kept until a block is executed."""
+
+    def body(self, signed_hash: bytes) -> bytes | None:
         for place in (self.pool, self.kept, self.arrived):
-            if transaction_hash in place:
-                return place[transaction_hash]
+            if signed_hash in place:
+                return place[signed_hash]
         return None
 
-    def bodies(self, block: Block) -> bytes:
+    def take_body(self, signed: bytes) -> None:
+        self.offer(signed, 0)
+
+    def proposal(self, digest: Digest) -> tuple[Block, bytes] | None:
+        block = self.disk.proposals.get(digest)
+        if block is None:
+            return None  # Below, both ways are allowed: who brings the bodies is all that differs.
+        return block, self._bodies(block) if self.replica % 2 else b""
+
+    def vary(
+        self, block: Block, *, view: View | None = None, proposer: ReplicaId | None = None
+    ) -> Block:
+        header = read_header(block.header)
+        assert header is not None, "only consistent blocks are varied"
+        fields = {name: getattr(header, name) for name in Header.__slots__}
+        fields["time_ms"] = header.time_ms + 1
+        if view is not None and proposer is not None:
+            fields |= {"view": view, "proposer": proposer}
+        return make_block(Header(**fields), block.parent_certificate, block.payload)
+
+    def execute(self, decided: Decide) -> BlockExecuted:
+        block = decided.block
+        assert block.height == self.height + 1, "heights are executed in order"
+        if decided.bodies is not None:
+            assert self._take_bodies(block, decided.bodies), "bodies are checked on arrival"
+        header = read_header(block.header)
+        assert header is not None, "decided blocks are consistent"
+        assert header.state == self.digest, "a decided block leads to another state than ours"
+        bodies = self._bodies(block)
+        for key in hashes_of(block):
+            transaction = self.body(key)
+            assert transaction is not None, "the bodies of a decided block are at hand"
+            assert transaction not in self.log, "S4: a transaction is executed twice"
+            self.log[transaction] = block.height
+            self.pool.pop(key, None)
+            self.kept[key] = transaction
+            self.digest = hashlib.sha256(self.digest + key).digest()
+        self.digest = hashlib.sha256(self.digest + block.digest).digest()
+        self.height, self.last_ms = block.height, header.time_ms
+        self.arrived = {}
+        one = CertifiedBlock(block=block, certificate=decided.certificate, bodies=bodies)
+        store(self.disk, one)
+        if block.height % COMPACT_EVERY == 0:
+            compact(self.disk)
+        return BlockExecuted(height=block.height, digest=block.digest, validators=self.validators)
+
+    def certified(self, height: int) -> CertifiedBlock | None:
+        return self.disk.blocks.get(Height(height))
+
+    def validator_sets(self) -> Mapping[Epoch, ValidatorSet]:
+        return {Epoch(0): self.validators}
+
+    def state_digest(self) -> bytes:
+        return self.digest
+
+    def time_ms(self) -> int:
+        return self.last_ms
+
+    def decided_at(self, height: int) -> list[bytes]:
+        return [one for one, at in self.log.items() if at == height]
+
+    def height_of(self, tx_id: bytes) -> int | None:
+        return self.log.get(tx_id)
+
+    def _bodies(self, block: Block) -> bytes:
         return encode_value(tuple(self.body(key) for key in hashes_of(block)))
 
-    def take_bodies(self, block: Block, bodies: bytes) -> bool:
+    def _take_bodies(self, block: Block, bodies: bytes) -> bool:
+        """Keep bodies that came along; False if they are not those of the block."""
         try:
             listed = decode_value(bodies, bytes_max=BODIES_BYTES_MAX)
         except DecodeError:
@@ -187,57 +365,35 @@ class LogApplication:
         self.arrived |= found
         return True
 
-    def keep(self, block: Block) -> None:
+    def _keep(self, block: Block) -> None:
         for key in hashes_of(block):
             body = self.body(key)
             assert body is not None, "a proposal is recorded with its bodies"
             self.kept[key] = body
 
-    def check(self, block: Block, *, now_ms: int, is_fresh: bool) -> Verdict:
-        header = read_header(block.header)
-        assert header is not None, "only consistent blocks reach the core"
-        if (header.height, header.state) != (self.height + 1, self.digest):
-            return Verdict(refusal="block.state_root")
-        if header.time_ms <= self.time_ms:
-            return Verdict(refusal="block.time_order")
-        if len(set(hashes_of(block))) < len(hashes_of(block)):
-            return Verdict(refusal="block.duplicate")
-        bodies = [self.body(key) for key in hashes_of(block)]
-        if any(body in self.log for body in bodies if body is not None):
-            return Verdict(refusal="block.replay")
-        if is_fresh and header.time_ms < now_ms - DELTA_PAST_MS:
-            return Verdict(refusal="block.time_past")
-        if is_fresh and header.time_ms > now_ms + DELTA_MS:
-            return Verdict(wait_ms=header.time_ms - now_ms - DELTA_MS)
-        return Verdict()
-
-    def execute(self, block: Block) -> ValidatorSet:
-        header = read_header(block.header)
-        assert header is not None, "decided blocks are consistent"
-        assert (header.height, header.state) == (self.height + 1, self.digest), (
-            "a decided block leads to another state than ours"
+    def _decided(self) -> Decided:
+        tip = Tip(
+            height=GENESIS_HEIGHT,
+            digest=GENESIS_DIGEST,
+            proposer=None,
+            is_empty=True,
+            certificate=None,
         )
-        for key in hashes_of(block):
-            transaction = self.body(key)
-            assert transaction is not None, "the bodies of a decided block are at hand"
-            assert transaction not in self.log, "S4: a transaction is executed twice"
-            self.log[transaction] = block.height
-            self.pool.pop(key, None)
-            self.kept[key] = transaction
-            self.digest = hashlib.sha256(self.digest + key).digest()
-        self.digest = hashlib.sha256(self.digest + block.digest).digest()
-        self.height, self.time_ms = block.height, header.time_ms
-        self.arrived = {}
-        return self.validators
-
-    def state_digest(self) -> bytes:
-        return self.digest
-
-    def executed(self) -> dict[bytes, int]:
-        return self.log
-
-    def crash(self) -> None:
-        self.pool, self.arrived = {}, {}
+        if self.height:
+            last = self.disk.blocks[Height(self.height)]
+            tip = Tip(
+                height=last.block.height,
+                digest=last.block.digest,
+                proposer=last.block.proposer,
+                is_empty=not last.block.payload,
+                certificate=last.certificate,
+            )
+        return Decided(
+            tip=tip,
+            epoch=Epoch(0),
+            validators=self.validators,
+            next_validators=self.validators,
+        )
 
 
 def make_block(

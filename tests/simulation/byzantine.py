@@ -5,8 +5,8 @@ A liar holds its own key and whatever it has heard, never another's key.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from consensus.blocks import Block
 from consensus.messages import (
@@ -19,31 +19,48 @@ from consensus.messages import (
     PrePrepare,
     Status,
     ViewChange,
+    Vote,
+    encode_message,
 )
 from consensus.votes import VOTE_TYPES
 from crypto.hashing import Digest
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import (
     NO_DIGEST,
+    CommitCertificate,
     Height,
+    PreparedCertificate,
     View,
     VoteType,
     vote_preimage,
 )
-from tests.simulation.application import Header, make_block, read_header
-from tests.simulation.host import Host, Parcel
-from tests.simulation.ideal import CHAIN
+from tests.simulation.founding import DOCTORS, PATIENTS
+from tests.simulation.host import BodiesGiven, Host, Parcel, Raw
+from tests.simulation.ledger_application import LedgerApplication
+from tests.unit.ledger.small_consortium import account_of
+
+HEARD_MAX: Final = 200
+CLIENTS: Final = tuple(account_of(label) for label in (*PATIENTS, *DOCTORS))
+OVERSIZE_BYTES: Final = 200_000
 
 
-class Behaviour(Protocol):
-    """How a Byzantine replica speaks."""
+class Behaviour:
+    """How a Byzantine replica speaks; this one speaks the truth."""
+
+    def begin(self, host: Host) -> None:
+        """Bend what is inside the node, once."""
 
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         """Return what is really sent to one replica."""
+        return [parcel]
+
+    def delay_ms(self, parcel: Parcel) -> int:
+        """How long it is kept back."""
+        return 0
 
 
 @dataclass(slots=True)
-class Silent:
+class Silent(Behaviour):
     """Says nothing of the kinds listed; with none listed, nothing at all."""
 
     kinds: tuple[type[Message], ...] = ()
@@ -53,7 +70,27 @@ class Silent:
 
 
 @dataclass(slots=True)
-class Equivocator:
+class Slow(Behaviour):
+    """As primary takes almost as long as the backups wait."""
+
+    for_ms: int
+
+    def delay_ms(self, parcel: Parcel) -> int:
+        return self.for_ms if isinstance(parcel, PrePrepare | NewView) else 0
+
+
+@dataclass(slots=True)
+class Partial(Behaviour):
+    """Sends its votes and proposals to a few only."""
+
+    random: random.Random
+
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        return [] if isinstance(parcel, Vote) and self.random.random() < 0.5 else [parcel]
+
+
+@dataclass(slots=True)
+class Equivocator(Behaviour):
     """As primary shows two blocks, one to each half; as backup votes for whatever each half saw."""
 
     others: dict[Digest, Block] = field(default_factory=dict)
@@ -75,25 +112,42 @@ class Equivocator:
     def twin(self, host: Host, proposal: PrePrepare) -> PrePrepare:
         block = self.others.get(proposal.digest)
         if block is None:
-            block = later_block(proposal.block)
+            block = host.application.vary(proposal.block)
             self.others = {proposal.digest: block}
         return propose(host, proposal, block)
 
 
 @dataclass(slots=True)
-class Liar:
+class WrongDigests(Behaviour):
     """Votes for things that do not exist, and for different things to different replicas."""
 
     random: random.Random
 
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
-        if not isinstance(parcel, Prepare | Commit) or self.random.random() < 0.5:
+        if not isinstance(parcel, Prepare | Commit | PrePrepare) or self.random.random() < 0.5:
             return [parcel]
-        return [re_vote(host, parcel, Digest(self.random.randbytes(32)))]
+        invented = Digest(self.random.randbytes(32))
+        if isinstance(parcel, PrePrepare):
+            return [malformed(parcel, digest=invented)]
+        return [re_vote(host, parcel, invented)]
 
 
 @dataclass(slots=True)
-class Forgetter:
+class BadSigner(Behaviour):
+    """Half of what it signs is not signed."""
+
+    random: random.Random
+
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        if not isinstance(parcel, Prepare | Commit | PrePrepare | ViewChange):
+            return [parcel]
+        if self.random.random() < 0.5:
+            return [parcel]
+        return [replace(parcel, signature=self.random.randbytes(64))]
+
+
+@dataclass(slots=True)
+class Forgetter(Behaviour):
     """Hides what it has prepared, and as new primary proposes what it likes."""
 
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
@@ -101,7 +155,7 @@ class Forgetter:
             case ViewChange():
                 return [hide_prepared(host, parcel)]
             case NewView() if parcel.pre_prepare.block.view != parcel.view:
-                block = later_block(
+                block = host.application.vary(
                     parcel.pre_prepare.block, view=parcel.view, proposer=host.replica
                 )
                 own = [
@@ -115,7 +169,89 @@ class Forgetter:
 
 
 @dataclass(slots=True)
-class Flooder:
+class ViewForger(Behaviour):
+    """Sends view-changes with certificates nobody signed, stale ones, and a NewView that counts
+    its own view-change as often as a quorum needs."""
+
+    random: random.Random
+    heard: list[ViewChange] = field(default_factory=list)
+
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        match parcel:
+            case ViewChange():
+                self.heard = [*self.heard[-20:], parcel]
+                stale = self.random.choice(self.heard)
+                return [stale, self.forged(host, parcel), parcel]
+            case NewView():
+                own = [one for one in parcel.view_changes if one.signer == host.replica]
+                repeated = (own * len(parcel.view_changes))[: len(parcel.view_changes)]
+                return [malformed(parcel, view_changes=tuple(repeated)), parcel]
+            case PrePrepare() if self.random.random() < 0.1:
+                return [parcel, self.early(host, parcel)]
+            case _:
+                return [parcel]
+
+    def forged(self, host: Host, message: ViewChange) -> ViewChange:
+        """The same, with a prepared certificate of our own making."""
+        quorum = host.validators.quorum
+        others = [one.index for one in host.validators.members if one.index != host.replica]
+        certificate = PreparedCertificate(
+            epoch=message.epoch,
+            height=message.height,
+            view=View(max(0, message.view - 1)),
+            digest=Digest(self.random.randbytes(32)),
+            primary=host.replica,
+            primary_signature=self.random.randbytes(64),
+            signatures=tuple(
+                (one, self.random.randbytes(64)) for one in others[: quorum.strong - 1]
+            ),
+        )
+        return replace(message, prepared=certificate)
+
+    def early(self, host: Host, proposal: PrePrepare) -> Raw:
+        """A NewView for view 1 that rests on our own word alone."""
+        view = View(proposal.view + 1)
+        own = hide_prepared(
+            host,
+            ViewChange(
+                epoch=proposal.epoch,
+                height=proposal.height,
+                view=view,
+                prepared=None,
+                signer=host.replica,
+                signature=bytes(64),
+            ),
+        )
+        again = propose(host, replace(proposal, view=view), proposal.block)
+        true = NewView(view_changes=(own,), pre_prepare=again)
+        return malformed(true, view_changes=(own,) * host.validators.quorum.strong)
+
+
+@dataclass(slots=True)
+class CertificateForger(Behaviour):
+    """Proves what was never decided, with signatures of its own making and its own repeated."""
+
+    random: random.Random
+
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        if not isinstance(parcel, Status):
+            return [parcel]
+        digest = Digest(self.random.randbytes(32))
+        view = View(self.random.randrange(2))
+        own = _sign(host, VoteType.COMMIT, parcel.height, view, digest)
+        members = [one.index for one in host.validators.members]
+        certificate = CommitCertificate(
+            epoch=Epoch(0),
+            height=parcel.height,
+            view=view,
+            digest=digest,
+            signatures=tuple((one, own) for one in members[: host.validators.quorum.strong]),
+        )
+        return [replace(parcel, certificate=certificate), parcel]
+
+
+@dataclass(slots=True)
+class Flooder(Behaviour):
     """Sends what it should beside much that it should not: far, old, huge, repeated, invented."""
 
     random: random.Random
@@ -123,27 +259,33 @@ class Flooder:
     each: int = 3
 
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
-        self.heard = [*self.heard[-200:], parcel]
+        self.heard = [*self.heard[-HEARD_MAX:], parcel]
         return [parcel, *(self.invent(host, parcel) for _ in range(self.each))]
 
     def invent(self, host: Host, parcel: Parcel) -> Parcel:
-        kind = self.random.randrange(7)
+        kind = self.random.randrange(9)
         height = Height(self.random.choice((0, 1, 2**63, 2**64 - 1, self.near(host))))
         view = View(self.random.choice((1, 2, 3, 2**32 - 1, self.random.randrange(1, 1 << 16))))
         digest = Digest(self.random.randbytes(32))
-        if kind == 0:
-            return self.random.choice(self.heard)
-        if kind == 1:
-            return make_vote(host, Prepare, height, view, digest)
-        if kind == 2:
-            return make_vote(host, Commit, height, view, digest)
-        if kind == 3:
-            return self.view_change(host, height, view)
-        if kind == 4:
-            return Fetch(from_height=height, count=self.random.randint(1, 64))
-        if kind == 5:
-            return Blocks(blocks=())
-        return self.status(host, height, view)
+        match kind:
+            case 0:
+                return self.random.choice(self.heard)
+            case 1:
+                return make_vote(host, Prepare, height, view, digest)
+            case 2:
+                return make_vote(host, Commit, height, view, digest)
+            case 3:
+                return self.view_change(host, height, view)
+            case 4:
+                return Fetch(from_height=height, count=self.random.randint(1, 64))
+            case 5:
+                return Blocks(blocks=())
+            case 6:
+                return Raw(self.random.randbytes(self.random.randint(0, 300)))
+            case 7:
+                return Raw(bytes((1, self.random.randrange(16))) + bytes(OVERSIZE_BYTES))
+            case _:
+                return self.status(host, height, view)
 
     def near(self, host: Host) -> int:
         return max(0, host.application.height + self.random.randint(-2, 3))
@@ -174,7 +316,7 @@ class Flooder:
 
 
 @dataclass(slots=True)
-class Pretender:
+class Pretender(Behaviour):
     """Claims to be far ahead and never delivers a block; else correct."""
 
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
@@ -187,31 +329,93 @@ class Pretender:
                 return [parcel]
 
 
-def draw_behaviour(draw: random.Random) -> Behaviour:
-    kinds: tuple[Callable[[], Behaviour], ...] = (
-        lambda: Silent(),
-        lambda: Silent((PrePrepare, NewView)),
-        lambda: Silent((Commit,)),
-        Equivocator,
-        lambda: Liar(random.Random(draw.random())),
-        Forgetter,
-        lambda: Flooder(random.Random(draw.random())),
-        Pretender,
-    )
-    return draw.choice(kinds)()
+@dataclass(slots=True)
+class CorruptServer(Behaviour):
+    """Serves blocks that were changed, and bodies of other transactions."""
+
+    random: random.Random
+
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        match parcel:
+            case Status():
+                return [replace(parcel, height=Height(parcel.height + 2))]
+            case Blocks() if parcel.blocks:
+                return [self.spoiled(host, parcel)]
+            case BodiesGiven(bodies) if bodies:
+                return [BodiesGiven((self.random.randbytes(40), *reversed(bodies)))]
+            case _:
+                return [parcel]
+
+    def spoiled(self, host: Host, message: Blocks) -> Raw:
+        at = self.random.randrange(len(message.blocks))
+        one = message.blocks[at]
+        match self.random.randrange(4):
+            case 0:
+                one = replace(one, block=host.application.vary(one.block))
+            case 1:
+                one = replace(one, bodies=one.bodies[:-1])
+            case 2:
+                digest = Digest(self.random.randbytes(32))
+                one = replace(one, certificate=replace(one.certificate, digest=digest))
+            case _:
+                header = bytearray(one.block.header)
+                header[self.random.randrange(len(header))] ^= 1
+                one = replace(one, block=replace(one.block, header=bytes(header)))
+        return malformed(message, blocks=(*message.blocks[:at], one, *message.blocks[at + 1 :]))
 
 
-def later_block(
-    block: Block, *, view: View | None = None, proposer: ReplicaId | None = None
-) -> Block:
-    """Another valid block on the same parent: a millisecond later, and possibly ours."""
-    header = read_header(block.header)
-    assert header is not None, "only consistent blocks are rewritten"
-    fields = {name: getattr(header, name) for name in Header.__slots__}
-    fields["time_ms"] = header.time_ms + 1
-    if view is not None and proposer is not None:
-        fields |= {"view": view, "proposer": proposer}
-    return make_block(Header(**fields), block.parent_certificate, block.payload)
+@dataclass(slots=True)
+class Censor(Behaviour):
+    """Takes nothing from one client, neither into its pool nor into its blocks."""
+
+    account: bytes
+
+    def begin(self, host: Host) -> None:
+        if isinstance(host.application, LedgerApplication):
+            host.application.censored = self.account
+
+
+@dataclass(slots=True)
+class TimePusher(Behaviour):
+    """As primary gives every block a time ahead of its clock."""
+
+    ahead_ms: int
+
+    def begin(self, host: Host) -> None:
+        if isinstance(host.application, LedgerApplication):
+            host.application.watch.pushed_ms = self.ahead_ms
+
+
+Make = Callable[[random.Random], Behaviour]
+
+BEHAVIOURS: Final[dict[str, Make]] = {
+    "silent": lambda _: Silent(),
+    "silent primary": lambda _: Silent((PrePrepare, NewView)),
+    "no commits": lambda _: Silent((Commit,)),
+    "slow primary": lambda draw: Slow(draw.choice((300, 800, 950, 2_000))),
+    "partial broadcast": Partial,
+    "equivocating primary": lambda _: Equivocator(),
+    "wrong digest": WrongDigests,
+    "invalid signature": BadSigner,
+    "hides what is prepared": lambda _: Forgetter(),
+    "stale or forged view-change, NewView from duplicated votes": ViewForger,
+    "forged certificate": CertificateForger,
+    "far-future heights and views, oversize messages": Flooder,
+    "pretends to be ahead": lambda _: Pretender(),
+    "corrupt catch-up server": CorruptServer,
+    "timestamp pusher": lambda draw: TimePusher(draw.choice((450, 600, 5_000, 120_000))),
+    "censoring one client": lambda draw: Censor(draw.choice(CLIENTS)),
+    "twin": lambda _: Behaviour(),
+}
+"""Every way of lying by its name; a twin is a second process with the same key and disk."""
+
+
+def malformed(message: Message, **changes: Any) -> Raw:
+    """The bytes of a message that its own type would not let anybody make."""
+    made = object.__new__(type(message))
+    for one in fields(message):
+        object.__setattr__(made, one.name, changes.get(one.name, getattr(message, one.name)))
+    return Raw(encode_message(made))
 
 
 def propose(host: Host, proposal: PrePrepare, block: Block) -> PrePrepare:
@@ -249,4 +453,5 @@ def hide_prepared(host: Host, message: ViewChange) -> ViewChange:
 
 
 def _sign(host: Host, vote: VoteType, height: Height, view: View, about: Digest) -> bytes:
-    return host.config.sign(vote_preimage(CHAIN, Epoch(0), vote, height, view, about))
+    preimage = vote_preimage(host.config.chain_id, Epoch(0), vote, height, view, about)
+    return host.config.sign(preimage)

@@ -6,29 +6,40 @@
     cluster.run_until_level()
 
 Everything that happens is an entry of one queue, ordered by time and then by number; the same seed
-gives the same events. `Monitor` judges after each. What happened is kept in `trace`, and written
-to a file by `report` when a test fails.
+gives the same events. `Monitor` judges after each. What happened is kept in `trace`.
+
+A replica is `hurt` when it may have forgotten what it signed or decided (its disk was wiped, torn,
+changed, or lied), until its fence is down and it has decided past whatever it may have signed.
+Hurt replicas, liars and those with a wrong clock together stay within f.
 """
 
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
-from consensus.effects import Decide, Effect
+from consensus.effects import Decide, Effect, Persist
 from consensus.events import LoopLagged, Timer, TimerKind
 from consensus.messages import Message, decode_message, encode_message
 from consensus.state import Config
+from crypto.hashing import ChainId
 from crypto.quorum import QuorumSystem
-from crypto.validators import ReplicaId, ValidatorSet
-from tests.simulation.application import LogApplication
+from crypto.validators import ReplicaId
+from shell.execution import StateDiverged
+from storage.errors import DiskFull, JournalCorrupt, JournalFailed, StorageError
 from tests.simulation.byzantine import Behaviour
-from tests.simulation.disk import Disk
+from tests.simulation.clients import Clients
+from tests.simulation.founding import (
+    IDLE_BLOCK_MS,
+    ROTATE_EVERY,
+    Founding,
+    found,
+    vote_public_key,
+)
 from tests.simulation.host import (
     Host,
     Parcel,
@@ -40,23 +51,24 @@ from tests.simulation.host import (
     submit,
     tell,
 )
-from tests.simulation.ideal import CHAIN, make_signer, make_validators
+from tests.simulation.ideal import CHAIN, make_signer, signer_of
+from tests.simulation.ledger_application import LedgerApplication
+from tests.simulation.memory_database import PowerLost
 from tests.simulation.monitor import Monitor, Violation, observe, observe_event
 
 BASE_TIMEOUT_MS = 1_000
 TIMEOUT_CAP_MS = 8_000
 GATHER_MS = 5
-IDLE_BLOCK_MS = 1_500
 STATUS_MS = 250
 FETCH_MS = 300
-ROTATE_EVERY = 20
 WORK_MS = {"propose": 2, "check": 3, "execute": 4}
 WIRED_EVERY = 50
 """Every so many parcels one goes through the codec: the others are spared it, for speed."""
-TRACES = Path("artifacts/simulation")
+FENCE_HEIGHTS = 3
+RETRY_MS = 500
 
 Entry: TypeAlias = tuple[int, int, str, int | None, Callable[[], None]]
-"""When, in which order, what, whom it moves, and how."""
+"""When, in which order, what, whose seat it moves, and how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +84,15 @@ class Faults:
 
 @dataclass(slots=True, kw_only=True)
 class Cluster:
-    """The world of the simulated hosts, and its clock."""
+    """The world of the simulated hosts, and its clock; twins sit behind the replicas."""
 
     seed: int
     random: random.Random
     faults: Faults
-    validators: ValidatorSet
+    founding: Founding
+    clients: Clients
     hosts: list[Host] = field(default_factory=list)
+    twins: list[Host] = field(default_factory=list)
     now: int = 0
     queue: list[Entry] = field(default_factory=list)
     number: int = 0
@@ -90,12 +104,18 @@ class Cluster:
     skew_ms: list[int] = field(default_factory=list)
     behaviours: dict[int, Behaviour] = field(default_factory=dict)
     paused: dict[int, int] = field(default_factory=dict)  # Until when.
+    busy: dict[int, int] = field(default_factory=dict)  # Until when its disk keeps it.
+    slow_ms: dict[int, int] = field(default_factory=dict)  # What a flush takes now.
     kill_at: dict[int, dict[int, None]] = field(default_factory=dict)
     boundaries: dict[int, int] = field(default_factory=dict)
     kills: int = 0
+    hurt: dict[int, int] = field(default_factory=dict)  # Above which height it is whole again.
+    astray: dict[int, None] = field(default_factory=dict)  # Whose clock is far off.
+    repairs: dict[int, str] = field(default_factory=dict)  # What its operator has to do.
+    counts: Counter[str] = field(default_factory=Counter)
     submitted: int = 0
     monitor: Monitor = field(default_factory=Monitor)
-    trace: list[tuple[int, str]] = field(default_factory=list)
+    trace: list[tuple[int, int, str, str]] = field(default_factory=list)
 
     # What the hosts see of the world.
 
@@ -108,16 +128,20 @@ class Cluster:
             self.carry(sender, to, parcel)
             return
         for one in behaviour.rewrite(self.hosts[sender], to, parcel):
-            self.carry(sender, to, one)
+            self.carry(sender, to, one, behaviour.delay_ms(one))
 
     def start_timer(self, host: Host, timer: Timer, delay_ms: int) -> None:
-        self.timers[host.replica, timer.kind] = timer.serial
+        self.timers[host.seat, timer.kind] = timer.serial
         boot = host.boots
-        what = f"timer {host.replica} {timer.kind.value}"
-        self.at(delay_ms, what, lambda: self.fire(host, timer, boot), moves=host.replica)
+        self.at(
+            delay_ms,
+            f"timer {timer.kind.value}",
+            lambda: self.fire(host, timer, boot),
+            moves=host.seat,
+        )
 
     def stop_timer(self, host: Host, timer: Timer) -> None:
-        self.timers.pop((host.replica, timer.kind), None)
+        self.timers.pop((host.seat, timer.kind), None)
 
     def later(self, host: Host, what: str, action: Callable[[], None], delay_ms: int) -> None:
         boot = host.boots
@@ -126,26 +150,34 @@ class Cluster:
             if host.boots == boot and host.state is not None:
                 action()
 
-        self.at(delay_ms, f"{what} {host.replica}", run, moves=host.replica)
+        self.at(delay_ms, what, run, moves=host.seat)
 
     def work_ms(self, what: str) -> int:
         return self.random.randint(1, WORK_MS[what])
 
     def reaches_boundary(self, host: Host, effect: Effect) -> bool:
-        count = self.boundaries.get(host.replica, 0)
-        self.boundaries[host.replica] = count + 1
-        if count not in self.kill_at.get(host.replica, {}):
+        if not self._is_killed_here(host.seat):
             return True
-        self.kills += 1
-        self.note(f"kill {host.replica} before {type(effect).__name__}")
-        self.take_down(host.replica, for_ms=self.random.randint(1, 3_000))
+        self.note(host.seat, f"killed before {type(effect).__name__}")
+        self.counts["crash at an effect"] += 1
+        self.take_down(host.seat, for_ms=self.random.randint(1, 3_000))
         return False
 
+    def on_disk_call(self, seat: int, what: str) -> None:
+        """Called inside every change of a disk: here, too, a node may lose power."""
+        if self._is_killed_here(seat):
+            self.note(seat, f"killed in {what}")
+            self.counts["crash in a disk call"] += 1
+            raise PowerLost
+
     def observe(self, host: Host, effect: Effect) -> None:
+        if isinstance(effect, Persist) and host.seat in self.slow_ms:
+            self.busy[host.seat] = max(self.busy.get(host.seat, 0), self.now)
+            self.busy[host.seat] += self.slow_ms[host.seat]
         if host.replica not in self.behaviours:
             observe(self.monitor, host, effect)
             if isinstance(effect, Decide):
-                self.note(f"decide {host.replica} {effect.block.height}")
+                self.note(host.seat, f"decide {effect.block.height}")
                 if self.on_decision is not None:
                     self.on_decision(host.replica, effect.block.height)
 
@@ -154,11 +186,11 @@ class Cluster:
     def at(
         self, delay_ms: int, what: str, action: Callable[[], None], *, moves: int | None = None
     ) -> None:
-        """Let something happen later; `moves` is the one replica that it concerns, if it is one."""
+        """Let something happen later; `moves` is the one seat that it concerns, if it is one."""
         self.number += 1
         heapq.heappush(self.queue, (self.now + delay_ms, self.number, what, moves, action))
 
-    def carry(self, sender: int, to: int, parcel: Parcel) -> None:
+    def carry(self, sender: int, to: int, parcel: Parcel, extra_ms: int = 0) -> None:
         if (sender, to) in self.blocked or self.random.random() < self.faults.loss:
             return
         if self.is_lost is not None and self.is_lost(sender, to, parcel):
@@ -166,83 +198,164 @@ class Cluster:
         if self.number % WIRED_EVERY == 0 and isinstance(parcel, Message):
             parcel = decode_message(encode_message(parcel))
         copies = 2 if self.random.random() < self.faults.duplication else 1
+        what = f"{type(parcel).__name__} from {sender}"
+        extra_ms += max(0, self.busy.get(sender, 0) - self.now)
         for _ in range(copies):
-            what = f"{sender}->{to} {type(parcel).__name__}"
-            self.at(
-                self.delay(),
-                what,
-                lambda: receive(self.hosts[to], ReplicaId(sender), parcel),
-                moves=to,
-            )
+            for seat in (to, *(one.seat for one in self.twins if one.replica == to)):
+                self.at(
+                    self.delay() + extra_ms,
+                    what,
+                    partial(self.deliver, seat, sender, parcel),
+                    moves=seat,
+                )
+
+    def deliver(self, seat: int, sender: int, parcel: Parcel) -> None:
+        receive(self.host_at(seat), ReplicaId(sender), parcel)
 
     def delay(self) -> int:
         faults = self.faults
         delay = self.random.randint(faults.delay_min_ms, faults.delay_max_ms)
-        if self.random.random() < faults.stragglers:
+        if faults.stragglers and self.random.random() < faults.stragglers:
             delay *= self.random.randint(2, 20)
         return delay
 
     def fire(self, host: Host, timer: Timer, boot: int) -> None:
-        if host.boots == boot and self.timers.get((host.replica, timer.kind)) == timer.serial:
-            del self.timers[host.replica, timer.kind]
+        if host.boots == boot and self.timers.get((host.seat, timer.kind)) == timer.serial:
+            del self.timers[host.seat, timer.kind]
             expire(host, timer)
 
     def step(self) -> None:
-        """Let the next event happen, and judge everybody whom it may have moved."""
+        """Let the next event happen, and judge whom it may have moved."""
         self.now, _, what, moved, action = heapq.heappop(self.queue)
-        if moved is not None and self.paused.get(moved, 0) > self.now:
-            self.at(self.paused[moved] - self.now, what, action, moves=moved)
+        if moved is None:
+            self.happen(None, what, action)
+            for host in self.hosts:
+                self._judge(host)
             return
-        self.events += 1
-        self.trace.append((self.now, what))
-        action()
-        for host in self.hosts if moved is None else (self.hosts[moved],):
-            if host.replica not in self.behaviours:
-                observe_event(self.monitor, host)
+        wakes = max(self.paused.get(moved, 0), self.busy.get(moved, 0))
+        if wakes > self.now:
+            self.at(wakes - self.now, what, action, moves=moved)
+            return
+        self.happen(moved, what, action)
+        host = self.host_at(moved)
+        self._judge(host)
+        if moved in self.hurt:
+            self._heal_if_whole(host)
 
-    def note(self, what: str) -> None:
-        self.trace.append((self.now, what))
+    def happen(self, moved: int | None, what: str, action: Callable[[], None]) -> None:
+        self.events += 1
+        seat = -1 if moved is None else moved
+        try:
+            action()
+        except PowerLost:
+            assert moved is not None, "power is lost by one node"
+            self._fall(moved, for_ms=self.random.randint(1, 3_000), loses_power=True)
+        except (StorageError, StateDiverged) as problem:
+            assert moved is not None, "a disk is one node's"
+            self.stop(moved, problem)
+        digest = "" if moved is None else self._short_digest(moved)
+        self.trace.append((self.now, seat, what, digest))
+
+    def note(self, seat: int, what: str) -> None:
+        self.trace.append((self.now, seat, what, ""))
 
     def run(self, *, until_ms: int) -> None:
         while self.queue and self.queue[0][0] <= until_ms:
             self.step()
         self.now = max(self.now, until_ms)
 
+    def host_at(self, seat: int) -> Host:
+        return self.hosts[seat] if seat < len(self.hosts) else self.twins[seat - len(self.hosts)]
+
     # What is done to it.
 
-    def take_down(self, replica: int, *, for_ms: int | None) -> None:
-        """Crash a replica; it restarts by itself after a while, unless told never to."""
-        host = self.hosts[replica]
-        if host.state is None:
-            return
-        self.note(f"crash {replica}")
-        crash(host)
+    def take_down(self, seat: int, *, for_ms: int | None, loses_power: bool = False) -> None:
+        """Crash a node; it restarts by itself after a while, unless told never to."""
+        if self.host_at(seat).state is not None:
+            self._fall(seat, for_ms=for_ms, loses_power=loses_power)
+
+    def _fall(self, seat: int, *, for_ms: int | None, loses_power: bool) -> None:
+        self.note(seat, "lose power" if loses_power else "crash")
+        self.kills += 1
+        self._crash(self.host_at(seat), loses_power=loses_power)
         if for_ms is not None:
-            self.at(for_ms, f"restart {replica}", lambda: self.bring_up(replica))
+            self.at(for_ms, "restart", lambda: self.bring_up(seat), moves=seat)
 
-    def bring_up(self, replica: int) -> None:
-        if self.hosts[replica].state is None:
-            start(self.hosts[replica])
+    def stop(self, seat: int, problem: Exception) -> None:
+        """A node that cannot go on says so and ends; its operator starts it again."""
+        host = self.host_at(seat)
+        is_excused = host.application.disk.is_full or host.application.disk.is_suspect
+        code = getattr(problem, "code", "state.diverged")
+        if not is_excused and host.replica not in self.behaviours:
+            raise Violation(f"S5: replica {seat} stops without cause: {code}: {problem}")
+        self.counts["stop demanded by the disk"] += 1
+        self.note(seat, f"stop {code}")
+        self._crash(host, loses_power=False)
+        self.repairs[seat] = _repair(problem)
+        self.at(RETRY_MS, "restart", lambda: self.bring_up(seat), moves=seat)
 
-    def wipe(self, replica: int) -> None:
-        """The disk is gone, journal and blocks; the replica starts again from genesis alone."""
-        self.note(f"wipe {replica}")
-        host = self.hosts[replica]
+    def bring_up(self, seat: int) -> None:
+        """Start a node, after its operator has done what the last stop asked for."""
+        host = self.host_at(seat)
         if host.state is not None:
-            crash(host)
-        host.disk = Disk()
-        host.application = LogApplication(validators=self.validators)
+            return
+        repair = self.repairs.pop(seat, "")
+        if repair:
+            self.note(seat, repair)
+            self.hurt_it(seat)
+        match repair:
+            case "move the journal aside":
+                host.application.files.wipe()
+            case "rebuild the database":
+                host.application.database.wipe()
         start(host)
 
-    def pause(self, replica: int, *, for_ms: int) -> None:
-        """The process sleeps: what comes waits, and time goes on without it."""
-        self.note(f"pause {replica}")
-        self.paused[replica] = max(self.paused.get(replica, 0), self.now + for_ms)
-        self.at(for_ms, f"wake {replica}", lambda: self.wake(replica, for_ms))
+    def _crash(self, host: Host, *, loses_power: bool) -> None:
+        crash(host)
+        for kind in TimerKind:
+            self.timers.pop((host.seat, kind), None)
+        self.busy.pop(host.seat, None)
+        if not loses_power:
+            return
+        application, draw = host.application, self.random
+        may_tear = self.may_hurt(host.replica)
+        is_torn = application.files.crash(draw, may_tear=may_tear)
+        batches = len(application.database.unflushed)
+        keep = draw.randint(0, batches) if may_tear else batches
+        is_lost = application.database.crash(keep)
+        if is_torn or is_lost:
+            self.counts["torn journal tail" if is_torn else "lost fsync"] += 1
+            self.hurt_it(host.seat, forgets=application.disk.is_lying)
 
-    def wake(self, replica: int, lag_ms: int) -> None:
-        if self.hosts[replica].state is not None:
-            tell(self.hosts[replica], LoopLagged(lag_ms=lag_ms))
+    def may_hurt(self, replica: int) -> bool:
+        """Whether one more replica may become faulty."""
+        faulty = {**dict.fromkeys(self.behaviours), **self.hurt, **self.astray}
+        return replica in faulty or len(faulty) < QuorumSystem(len(self.hosts)).f
+
+    def hurt_it(self, seat: int, *, forgets: bool = False) -> None:
+        """From now on this replica counts among the faulty, until it is past what it signed.
+
+        One that `forgets` cannot know by itself that it has lost something.
+        """
+        replica = self.host_at(seat).replica
+        if forgets:
+            self.monitor.forgetful[replica] = None
+        self.hurt[replica] = max(self.monitor.decided, default=0) + FENCE_HEIGHTS
+
+    def _heal_if_whole(self, host: Host) -> None:
+        is_past = host.state is not None and host.application.height >= self.hurt[host.replica]
+        if is_past and host.state is not None and host.state.fence is None:
+            del self.hurt[host.replica]
+            self.monitor.forgetful.pop(host.replica, None)
+
+    def pause(self, seat: int, *, for_ms: int) -> None:
+        """The process sleeps: what comes waits, and time goes on without it."""
+        self.paused[seat] = max(self.paused.get(seat, 0), self.now + for_ms)
+        self.at(for_ms, "wake", lambda: self.wake(seat, for_ms), moves=seat)
+
+    def wake(self, seat: int, lag_ms: int) -> None:
+        if self.host_at(seat).state is not None:
+            tell(self.host_at(seat), LoopLagged(lag_ms=lag_ms))
 
     def partition(self, *groups: list[int]) -> None:
         """Cut every link between two of the groups."""
@@ -262,15 +375,11 @@ class Cluster:
             else:
                 self.blocked.pop(link, None)
 
-    def reconnect(self) -> None:
-        self.blocked.clear()
-
-    def submit(self, replica: int) -> bytes:
-        """A client hands a new transaction to one replica."""
-        self.submitted += 1
-        transaction = b"%d:%d" % (self.seed, self.submitted)
-        submit(self.hosts[replica], transaction)
-        return transaction
+    def submit(self, replica: int) -> None:
+        """A client does something with one replica; a body in many variants goes to many."""
+        for at, signed in enumerate(self.clients.draw(self.now)):
+            self.submitted += 1
+            submit(self.hosts[(replica + at) % len(self.hosts)], signed)
 
     def load(self, *, every_ms: int, until_ms: int) -> None:
         """Clients submit, each to a replica of its choice, now and then, until a time."""
@@ -284,39 +393,46 @@ class Cluster:
 
     def heal(self) -> None:
         """End all faults but the Byzantine ones."""
-        self.note("heal")
-        self.reconnect()
+        self.note(-1, "heal")
+        self.blocked.clear()
         self.is_lost = self.on_decision = None
         self.faults = Faults()
         self.kill_at.clear()
         self.paused.clear()
-        for host in self.hosts:
-            self.bring_up(host.replica)
+        self.slow_ms.clear()
+        self.busy.clear()
+        for replica in self.astray:
+            self.skew_ms[replica] = 0
+        self.astray.clear()
+        for host in (*self.hosts, *self.twins):
+            host.application.disk.is_full = host.application.disk.is_lying = False
+            self.happen(host.seat, "healed", partial(self.bring_up, host.seat))
 
     # What is asked of it.
 
     def correct(self) -> list[Host]:
         return [host for host in self.hosts if host.replica not in self.behaviours]
 
-    def pending(self) -> list[bytes]:
-        """Transactions in the pool of a correct replica that some correct one has not executed."""
-        correct = self.correct()
-        pooled = {one: None for host in correct for one in host.application.pooled()}
-        return [
-            one for one in pooled if any(one not in host.application.executed() for host in correct)
+    def pending(self, until_ms: int) -> list[bytes]:
+        """Transactions that a correct replica holds and that stay valid until then."""
+        running = [host for host in self.correct() if host.state is not None]
+        found = [
+            dict.fromkeys(host.application.waiting(self.now + self.skew_ms[host.replica], until_ms))
+            for host in running
         ]
+        pooled = {one: None for some in found for one in some}
+        return [one for one in pooled if any(not _has(host, one) for host in running)]
 
     def run_until_level(self) -> int:
         """L1: run until what is pooled now is executed everywhere; return how long that took.
 
-        Raises `Violation` after (f + 2) capped timeouts, and once more that for what is not the
-        protocol's: delays of the network and of the shell's work.
+        Raises `Violation` after (f + 2) capped timeouts.
         """
         began = self.now
-        wanted = self.pending()
-        height = max((host.application.height for host in self.correct()), default=0)
         f = QuorumSystem(len(self.hosts)).f
         deadline = began + (f + 2) * TIMEOUT_CAP_MS
+        wanted = self.pending(deadline)
+        height = max((host.application.height for host in self.correct()), default=0)
         while not self.is_level(wanted, height):
             if not self.queue or self.queue[0][0] > deadline:
                 heights = [host.application.height for host in self.hosts]
@@ -326,27 +442,55 @@ class Cluster:
 
     def is_level(self, wanted: list[bytes], height: int) -> bool:
         return all(
-            host.application.height >= height
-            and all(one in host.application.executed() for one in wanted)
+            host.state is not None
+            and host.application.height >= height
+            and all(_has(host, one) for one in wanted)
             for host in self.correct()
         )
 
     def check_nothing_lost(self) -> None:
-        """Whatever a correct replica acknowledged is in every correct log that is long enough."""
+        """Whatever a correct replica acknowledged is in every correct chain that is long enough."""
         for host in self.correct():
-            executed = host.application.executed()
-            for transaction, height in self.monitor.acknowledged.items():
-                if height <= host.application.height and executed.get(transaction) != height:
-                    raise Violation(f"an acknowledged transaction is lost at {host.replica}")
+            if host.state is None:
+                continue
+            for tx_id, height in self.monitor.acknowledged.items():
+                if (
+                    height <= host.application.height
+                    and host.application.height_of(tx_id) != height
+                ):
+                    raise Violation(f"S4: an acknowledged transaction is lost at {host.replica}")
 
     def fingerprint(self) -> str:
         """Digest of everything that happened, for comparing two runs of one seed."""
         state = hashlib.sha256()
-        for time, what in self.trace:
-            state.update(f"{time} {what}\n".encode())
+        for entry in self.trace:
+            state.update(repr(entry).encode())
         for host in self.hosts:
-            state.update(host.application.state_digest())
+            if host.state is not None:
+                state.update(host.application.state_digest())
         return state.hexdigest()
+
+    def _judge(self, host: Host) -> None:
+        if host.replica not in self.behaviours and host.state is not None:
+            observe_event(self.monitor, host, self._fastest_clock_ms)
+
+    def _fastest_clock_ms(self) -> int:
+        """The latest time that the clock of a correct replica shows."""
+        right = [host.replica for host in self.correct() if host.replica not in self.astray]
+        return self.now + max((self.skew_ms[one] for one in right), default=0)
+
+    def _is_killed_here(self, seat: int) -> bool:
+        count = self.boundaries.get(seat, 0)
+        self.boundaries[seat] = count + 1
+        return count in self.kill_at.get(seat, {})
+
+    def _short_digest(self, seat: int) -> str:
+        host = self.host_at(seat)
+        if host.state is None:
+            return "down"
+        return (
+            f"{host.state.tip.height} {host.state.tip.digest.hex()[:8]} {host.state.instance.view}"
+        )
 
 
 def start_cluster(
@@ -357,30 +501,45 @@ def start_cluster(
     behaviours: Mapping[int, Behaviour] | None = None,
 ) -> Cluster:
     """Make and start a cluster; `behaviours` names the Byzantine replicas."""
+    founding, draw = found(replicas), random.Random(seed)
     cluster = Cluster(
         seed=seed,
-        random=random.Random(seed),
+        random=draw,
         faults=faults or Faults(),
-        validators=make_validators(replicas),
+        founding=founding,
+        clients=Clients(founding=founding, random=draw),
         behaviours=dict(behaviours or {}),
     )
     for index in range(replicas):
         cluster.skew_ms.append(cluster.random.randint(-50, 50))
-        application = LogApplication(validators=cluster.validators)
-        cluster.hosts.append(
-            make_host(cluster, make_config(index), cluster.validators, application)
-        )
+        cluster.hosts.append(make_node(cluster, index))
     for host in cluster.hosts:
-        cluster.at(cluster.random.randint(0, 20), f"start {host.replica}", partial(start, host))
+        cluster.at(cluster.random.randint(0, 20), "start", partial(start, host), moves=host.seat)
+    for replica, behaviour in cluster.behaviours.items():
+        behaviour.begin(cluster.hosts[replica])
     return cluster
 
 
-def make_config(index: int) -> Config:
+def make_node(cluster: Cluster, index: int, seat: int = 0) -> Host:
+    """A node as `init` leaves it; with a seat of its own, another process with the same key."""
+    application = LedgerApplication(founding=cluster.founding, replica=ReplicaId(index))
+    config = make_config(
+        index, chain_id=cluster.founding.chain_id, sign=signer_of(vote_public_key(index))
+    )
+    host = make_host(cluster, config, cluster.founding.validators, application)
+    host.twin = seat
+    application.disk.on_call = partial(cluster.on_disk_call, host.seat)
+    return host
+
+
+def make_config(
+    index: int, *, chain_id: ChainId = CHAIN, sign: Callable[[bytes], bytes] | None = None
+) -> Config:
     return Config(
-        chain_id=CHAIN,
+        chain_id=chain_id,
         replica=ReplicaId(index),
         boot_id=bytes(16),
-        sign=make_signer(index),
+        sign=sign or make_signer(index),
         base_timeout_ms=BASE_TIMEOUT_MS,
         timeout_cap_ms=TIMEOUT_CAP_MS,
         gather_ms=GATHER_MS,
@@ -392,14 +551,16 @@ def make_config(index: int) -> Config:
     )
 
 
-@contextmanager
-def reported(cluster: Cluster) -> Iterator[Cluster]:
-    """On failure, say which seed it was and write down what happened."""
-    try:
-        yield cluster
-    except AssertionError as problem:
-        TRACES.mkdir(parents=True, exist_ok=True)
-        path = TRACES / f"seed-{cluster.seed}-replicas-{len(cluster.hosts)}.log"
-        path.write_text("".join(f"{time:>8} {what}\n" for time, what in cluster.trace))
-        problem.add_note(f"seed {cluster.seed}, {cluster.events} events, trace in {path}")
-        raise
+def _has(host: Host, tx_id: bytes) -> bool:
+    return host.application.height_of(tx_id) is not None
+
+
+def _repair(problem: Exception) -> str:
+    """What an operator does about a stop: what its message says."""
+    match problem:
+        case JournalCorrupt():
+            return "move the journal aside"
+        case DiskFull() | JournalFailed():
+            return ""
+        case _:
+            return "rebuild the database"

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from consensus.blocks import Block, CertifiedBlock
 from consensus.records import (
-    JournalStarted,
     ProposalRecord,
     Record,
     decode_record,
@@ -24,16 +23,8 @@ class Disk:
 
     journal: list[bytes] = field(default_factory=list)
     written: list[Record] = field(default_factory=list)
-    is_journal_whole: bool = True
     blocks: dict[Height, CertifiedBlock] = field(default_factory=dict)
     proposals: dict[Digest, Block] = field(default_factory=dict)
-
-
-def make_disk(started: JournalStarted) -> Disk:
-    """What `init` leaves behind."""
-    disk = Disk()
-    append(disk, started)
-    return disk
 
 
 def append(disk: Disk, record: Record) -> None:
@@ -66,9 +57,3 @@ def compact(disk: Disk) -> None:
     ]
     disk.written = kept
     disk.journal = [encode_record(record) for record in kept]
-
-
-def tear(disk: Disk, records_lost: int) -> None:
-    """Lose the end of the journal, as an operator who restores an old copy does."""
-    kept = len(disk.journal) - records_lost
-    del disk.journal[kept:], disk.written[kept:]

@@ -1,58 +1,320 @@
-"""Histories drawn from a seed: which replicas, which network, which faults, and when.
+"""Histories: what goes wrong when, drawn from a seed, as plain data that can be cut shorter.
 
-Byzantine and wiped replicas together stay within f; crashes, pauses and partitions do not, because
-a replica with its journal is never a danger, only absent.
+Byzantine and hurt replicas and those with a wrong clock together stay within f; crashes, pauses
+and partitions do not, because a replica with its journal is never a danger, only absent. A fault
+that would pass f at its time does not happen.
 """
 
 import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from crypto.quorum import QuorumSystem
-from tests.simulation.byzantine import draw_behaviour
-from tests.simulation.cluster import Cluster, Faults, reported, start_cluster
+from tests.simulation.byzantine import BEHAVIOURS
+from tests.simulation.cluster import Cluster, Faults, make_node, start_cluster
+from tests.simulation.host import crash, start
+from tests.simulation.ideal import ideal_world
 
-SIZES = (1, 2, 3, 4, 4, 4, 5, 6, 7, 10)
-HISTORY_MS = 12_000
-
-
-def run_history(seed: int, *, replicas: int | None = None, byzantine: int | None = None) -> Cluster:
-    """Run one drawn history to its end: faults, healing, L1, and nothing acknowledged lost."""
-    cluster = draw_cluster(seed, replicas=replicas, byzantine=byzantine)
-    with reported(cluster):
-        cluster.run(until_ms=HISTORY_MS)
-        cluster.heal()
-        cluster.run_until_level()
-        cluster.check_nothing_lost()
-    return cluster
+SIZES: Final = (1, 2, 3, 4, 4, 4, 5, 6, 6, 7, 8, 9, 10)
+HISTORY_MS: Final = 12_000
+OUTAGES_MS: Final = (1, 50, 700, 4_000)
 
 
-def draw_cluster(
-    seed: int, *, replicas: int | None = None, byzantine: int | None = None
-) -> Cluster:
-    """Draw a cluster and schedule everything that will go wrong in it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that goes wrong: which kind, when, to whom, and how much of it."""
+
+    kind: str
+    at_ms: int
+    replicas: tuple[int, ...]
+    others: tuple[int, ...] = ()
+    for_ms: int = 0
+    amount: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A whole run: the same history gives the same events."""
+
+    seed: int
+    replicas: int
+    network: Faults
+    load_ms: int
+    until_ms: int
+    liars: tuple[tuple[int, str], ...]
+    faults: tuple[Fault, ...]
+
+
+def draw_history(seed: int, *, replicas: int | None = None) -> History:
+    """Draw what will go wrong; who lies leaves room for wiped and torn disks, and wrong clocks."""
     draw = random.Random(f"history {seed}")
     count = draw.choice(SIZES) if replicas is None else replicas
     faulty_max = QuorumSystem(count).f
-    faulty = draw.randint(0, faulty_max) if byzantine is None else byzantine
-    liars = draw.sample(range(count), faulty)
-    cluster = start_cluster(
-        replicas=count,
+    liars = sorted(draw.sample(range(count), draw.randint(0, faulty_max)))
+    kinds = [draw.choice(FAULTS) for _ in range(draw.randint(1, 9))]
+    if len(liars) < faulty_max:  # There is room for disks that forget.
+        kinds += [draw.choice(DISK_FAULTS) for _ in range(draw.randint(0, 3))]
+    return History(
         seed=seed,
-        faults=draw_network(draw),
-        behaviours={replica: draw_behaviour(draw) for replica in liars},
+        replicas=count,
+        network=_network(draw),
+        load_ms=draw.choice((20, 60, 60, 200)),
+        until_ms=HISTORY_MS,
+        liars=tuple((one, draw.choice(sorted(BEHAVIOURS))) for one in liars),
+        faults=tuple(
+            sorted((_fault(draw, kind, count) for kind in kinds), key=lambda one: one.at_ms)
+        ),
     )
-    cluster.load(every_ms=draw.choice((20, 60, 200, 1_000)), until_ms=HISTORY_MS)
-    for _ in range(draw.randint(0, 4)):
-        draw_outage(draw, cluster)
-    for _ in range(draw.randint(0, 3)):
-        draw_partition(draw, cluster)
-    if faulty < faulty_max and draw.random() < 0.4:
-        victim = draw.choice([one for one in range(count) if one not in liars])
-        cluster.at(draw.randint(500, HISTORY_MS), "wipe", partial(cluster.wipe, victim))
+
+
+def make_cluster(history: History) -> Cluster:
+    """Start the replicas, and schedule everything that will go wrong."""
+    draw = random.Random(f"liars {history.seed}")
+    behaviours = {replica: BEHAVIOURS[name](draw) for replica, name in history.liars}
+    cluster = start_cluster(
+        replicas=history.replicas,
+        seed=history.seed,
+        faults=history.network,
+        behaviours=behaviours,
+    )
+    for replica, name in history.liars:
+        cluster.counts[name] += 1
+        if name == "twin":
+            begin_twin(cluster, replica)
+    for name in ("loss", "duplication", "stragglers"):
+        if getattr(history.network, name):
+            cluster.counts["delay and reordering" if name == "stragglers" else name] += 1
+    cluster.load(every_ms=history.load_ms, until_ms=history.until_ms)
+    for fault in history.faults:
+        cluster.at(fault.at_ms, fault.kind, partial(happen, cluster, fault))
     return cluster
 
 
-def draw_network(draw: random.Random) -> Faults:
+def run_history(history: History) -> Cluster:
+    """Run one history to its end: faults, healing, L1, and nothing acknowledged lost."""
+    with ideal_world():
+        cluster = make_cluster(history)
+        finish(cluster, history.until_ms)
+    return cluster
+
+
+def finish(cluster: Cluster, until_ms: int) -> None:
+    cluster.run(until_ms=until_ms)
+    cluster.heal()
+    cluster.run_until_level()
+    cluster.check_nothing_lost()
+
+
+def begin_twin(cluster: Cluster, replica: int) -> None:
+    """A second process with a replica's key, from a copy of its directory."""
+    twin = make_node(cluster, replica, len(cluster.hosts) + len(cluster.twins))
+    cluster.twins.append(twin)
+    cluster.at(20, "start twin", partial(start, twin), moves=twin.seat)
+
+
+def happen(cluster: Cluster, fault: Fault) -> None:
+    """Let a fault happen, if it leaves no more than f faulty; count it."""
+    if HAPPENINGS[fault.kind](cluster, fault):
+        cluster.counts[fault.kind] += 1
+
+
+def _crash(cluster: Cluster, fault: Fault) -> bool:
+    for victim in fault.replicas:
+        cluster.take_down(victim, for_ms=fault.for_ms)
+    return True
+
+
+def _lose_power(cluster: Cluster, fault: Fault) -> bool:
+    for victim in fault.replicas:
+        cluster.take_down(victim, for_ms=fault.for_ms, loses_power=True)
+    return True
+
+
+def _die_inside(cluster: Cluster, fault: Fault) -> bool:
+    for victim in fault.replicas:
+        at = cluster.boundaries.get(victim, 0) + fault.amount
+        cluster.kill_at.setdefault(victim, {})[at] = None
+    return True
+
+
+def _pause(cluster: Cluster, fault: Fault) -> bool:
+    for victim in fault.replicas:
+        cluster.pause(victim, for_ms=fault.for_ms)
+    return True
+
+
+def _cut(cluster: Cluster, fault: Fault) -> bool:
+    links = [(a, b) for a in fault.replicas for b in fault.others]
+    if fault.kind != "asymmetric partition":
+        links += [(b, a) for a, b in links]
+    cluster.cut(links)
+    cluster.at(fault.for_ms, "mend", partial(cluster.mend, links))
+    return True
+
+
+def _step_clock(cluster: Cluster, fault: Fault) -> bool:
+    """A small step anybody's clock may make; a large one makes a replica faulty for a while."""
+    (victim,) = fault.replicas
+    if abs(fault.amount) > 100:
+        if not cluster.may_hurt(victim) or victim in cluster.behaviours:
+            return False
+        cluster.astray[victim] = None
+    cluster.skew_ms[victim] += fault.amount
+
+    def back() -> None:
+        if victim in cluster.astray:
+            cluster.skew_ms[victim] -= fault.amount
+            del cluster.astray[victim]
+
+    if victim in cluster.astray:
+        cluster.at(fault.for_ms, "clock put right", back)
+    return True
+
+
+def _wipe(cluster: Cluster, fault: Fault) -> bool:
+    (victim,) = fault.replicas
+    if not cluster.may_hurt(victim):
+        return False
+    host = cluster.hosts[victim]
+    crash(host)
+    cluster.hurt_it(victim)
+    host.application.files.wipe()
+    host.application.database.wipe()
+    cluster.at(fault.for_ms, "restart", partial(cluster.bring_up, victim), moves=victim)
+    return True
+
+
+def _restore(cluster: Cluster, fault: Fault) -> bool:
+    """Copy the directory now; later put the copy in the place of what there is by then."""
+    (victim,) = fault.replicas
+    application = cluster.hosts[victim].application
+    rows, files = application.database.copy(), application.files.copy()
+    if not rows or not files:
+        return False
+
+    def put_back() -> None:
+        if not cluster.may_hurt(victim):
+            return
+        crash(cluster.hosts[victim])
+        cluster.hurt_it(victim, forgets=True)
+        application.database.restore(rows)
+        application.files.restore(files)
+        cluster.at(50, "restart", partial(cluster.bring_up, victim), moves=victim)
+
+    cluster.at(fault.for_ms, "restore a backup", put_back)
+    return True
+
+
+def _lie(cluster: Cluster, fault: Fault) -> bool:
+    """The disk answers flushes with a lie, until power is lost."""
+    (victim,) = fault.replicas
+    disk = cluster.hosts[victim].application.disk
+    if not cluster.may_hurt(victim):
+        return False
+    cluster.hurt_it(victim, forgets=True)
+    disk.is_lying = True
+
+    def lose() -> None:
+        cluster.hurt_it(victim, forgets=True)
+        cluster.take_down(victim, for_ms=500, loses_power=True)
+        disk.is_lying = False
+
+    cluster.at(fault.for_ms, "lose power", lose)
+    return True
+
+
+def _flip(cluster: Cluster, fault: Fault) -> bool:
+    """A bit of the journal or a row of the database changes; a crash has it read again."""
+    (victim,) = fault.replicas
+    host = cluster.hosts[victim]
+    if not cluster.may_hurt(victim):
+        return False
+    application, draw = host.application, random.Random(fault.amount)
+    cluster.hurt_it(victim)
+    application.disk.is_suspect = True
+    if fault.amount % 2:
+        application.files.flip(draw)
+    elif application.database.keys:
+        application.database.damaged[draw.choice(application.database.keys)] = None
+    cluster.take_down(victim, for_ms=max(50, fault.for_ms))
+    return True
+
+
+def _fill(cluster: Cluster, fault: Fault) -> bool:
+    for victim in fault.replicas:
+        disk = cluster.hosts[victim].application.disk
+        disk.is_full = True
+        cluster.at(fault.for_ms, "room again", partial(setattr, disk, "is_full", False))
+    return True
+
+
+def _slow(cluster: Cluster, fault: Fault) -> bool:
+    for victim in fault.replicas:
+        cluster.slow_ms[victim] = fault.amount
+        cluster.at(fault.for_ms, "fast again", partial(cluster.slow_ms.pop, victim, None))
+    return True
+
+
+HAPPENINGS: Final[dict[str, Callable[[Cluster, Fault], bool]]] = {
+    "crash": _crash,
+    "loss of power": _lose_power,
+    "crash inside an event": _die_inside,
+    "pause": _pause,
+    "full partition": _cut,
+    "asymmetric partition": _cut,
+    "bridge partition": _cut,
+    "clock step or skew": _step_clock,
+    "full disk": _fill,
+    "slow disk": _slow,
+    "wipe and rejoin": _wipe,
+    "old backup restored": _restore,
+    "lost fsync": _lie,
+    "bit flip": _flip,
+}
+DISK_FAULTS: Final = ("wipe and rejoin", "old backup restored", "lost fsync", "bit flip")
+FAULTS: Final = tuple(one for one in HAPPENINGS if one not in DISK_FAULTS)
+
+
+def _fault(draw: random.Random, kind: str, count: int) -> Fault:
+    """Draw when, who, how long and how much."""
+    members = list(range(count))
+    draw.shuffle(members)
+    split = draw.randint(1, max(1, count - 1))
+    one = Fault(
+        kind=kind,
+        at_ms=draw.randint(100, HISTORY_MS - 50),
+        replicas=(members[0],),
+        for_ms=draw.choice(OUTAGES_MS),
+    )
+    match kind:
+        case "crash" | "loss of power" | "pause" | "full disk" if draw.random() < 0.15:
+            return replace(one, replicas=tuple(members))  # All of them at once.
+        case "crash inside an event":
+            return replace(one, amount=draw.randrange(1, 200))
+        case "full partition" | "asymmetric partition" | "bridge partition":
+            others = members[split:]
+            if kind == "bridge partition" and len(others) > 1:
+                others = others[1:]
+            length = draw.choice((200, 2_000, 6_000))
+            return replace(
+                one, replicas=tuple(members[:split]), others=tuple(others), for_ms=length
+            )
+        case "clock step or skew":
+            amount = draw.choice((-90, 40, 90, -3_000, 3_000, -20_000, 20_000))
+            return replace(one, amount=amount, for_ms=draw.choice((500, 3_000)))
+        case "slow disk":
+            return replace(one, amount=draw.choice((5, 30, 200)))
+        case "old backup restored":
+            return replace(one, for_ms=draw.choice((500, 3_000)))
+        case "bit flip":
+            return replace(one, amount=draw.randrange(1 << 16))
+        case _:
+            return one
+
+
+def _network(draw: random.Random) -> Faults:
     """A network between quiet and awful."""
     if draw.random() < 0.3:
         return Faults()
@@ -63,37 +325,3 @@ def draw_network(draw: random.Random) -> Faults:
         delay_max_ms=draw.choice((5, 20, 100, 400)),
         stragglers=draw.choice((0.0, 0.01, 0.1)),
     )
-
-
-def draw_outage(draw: random.Random, cluster: Cluster) -> None:
-    """One replica or all of them are away for a while: crashed, or only paused."""
-    count = len(cluster.hosts)
-    begin, length = draw.randint(100, HISTORY_MS - 50), draw.choice((1, 50, 700, 4_000))
-    victims = list(range(count)) if draw.random() < 0.15 else [draw.randrange(count)]
-    is_crash = draw.random() < 0.7
-    for victim in victims:
-        what = "outage" if is_crash else "pause"
-        act = partial(cluster.take_down if is_crash else cluster.pause, victim, for_ms=length)
-        cluster.at(begin + draw.randint(0, 20), what, act)
-    if draw.random() < 0.5:  # And a crash at whatever effect comes then, not between events.
-        boundary = draw.randrange(20, 2_000)
-        cluster.kill_at.setdefault(draw.randrange(count), {})[boundary] = None
-
-
-def draw_partition(draw: random.Random, cluster: Cluster) -> None:
-    """Two groups that cannot talk, a link that works one way, or a bridge between two groups."""
-    members = list(range(len(cluster.hosts)))
-    if len(members) < 2:
-        return
-    draw.shuffle(members)
-    cut = draw.randint(1, len(members) - 1)
-    one, other = members[:cut], members[cut:]
-    begin, length = draw.randint(100, HISTORY_MS), draw.choice((200, 2_000, 6_000))
-    shape = draw.choice(("full", "one way", "bridge"))
-    if shape == "bridge" and len(other) > 1:
-        other = other[1:]
-    links = [(a, b) for a in one for b in other]
-    if shape != "one way":
-        links += [(b, a) for a, b in links]
-    cluster.at(begin, f"partition {shape}", partial(cluster.cut, links))
-    cluster.at(begin + length, "mend", partial(cluster.mend, links))

@@ -5,7 +5,7 @@ and crashes. Worlds differ: the simulator draws them from a seed, a scenario fil
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, assert_never
 
@@ -29,7 +29,6 @@ from consensus.effects import (
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.events import (
     BacklogChanged,
-    BlockExecuted,
     Event,
     MessageReceived,
     ProposalChecked,
@@ -45,23 +44,21 @@ from consensus.messages import (
     NewView,
     PrePrepare,
     Proposal,
+    decode_message,
 )
-from consensus.records import JournalStarted, ProposalRecord
-from consensus.restore import Decided, restore
-from consensus.state import Config, ReplicaState, Tip
+from consensus.state import Config, ReplicaState, height_of
 from consensus.verification import make_verifiable, message_signature_jobs
+from crypto.errors import DecodeError
 from crypto.evidence import Evidence
 from crypto.hashing import Digest
-from crypto.validators import Epoch, ReplicaId, ValidatorSet
-from crypto.votes import GENESIS_HEIGHT, Height
-from tests.simulation.application import Application, hashes_of
-from tests.simulation.disk import Disk, append, compact, make_disk, records, store
-from tests.simulation.ideal import CHAIN, is_signed
+from crypto.validators import ReplicaId, ValidatorSet
+from storage.errors import BlockCorrupt
+from tests.simulation.application import Application
+from tests.simulation.ideal import is_signed
 
-GENESIS_DIGEST = Digest(b"\xfe" * 32)
 BLOCKS_BYTES_MAX = 64 << 10
-COMPACT_EVERY = 50
-"""Heights between two compactions of the journal."""
+ASKED_MAX = 4
+"""Rounds of asking for bodies before a proposal is refused for the lack of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,14 @@ class BodiesGiven:
     bodies: tuple[bytes, ...]
 
 
-Parcel: TypeAlias = Message | Gossip | BodiesWanted | BodiesGiven
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes that claim to be a message."""
+
+    encoded: bytes
+
+
+Parcel: TypeAlias = Message | Gossip | BodiesWanted | BodiesGiven | Raw
 """Whatever travels between two hosts."""
 
 
@@ -115,36 +119,46 @@ class World(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Host:
-    """A node; `state` is None while it is down. `boots` counts its starts."""
+    """A node; `state` is None while it is down. `boots` counts its starts.
+
+    `twin` sets a second process with the same key apart. `checking` holds the checks under way
+    with how often bodies were asked for.
+    """
 
     world: World
     replica: ReplicaId
     validators: ValidatorSet
     application: Application
     config: Config
-    disk: Disk
     state: ReplicaState | None = None
     boots: int = 0
     evidence: list[Evidence] = field(default_factory=list)
+    twin: int = 0
     queue: deque[Event] = field(default_factory=deque)
     is_performing: bool = False
     had_backlog: bool = False
     checking: dict[Digest, CheckProposal] = field(default_factory=dict)
+    asked: dict[Digest, int] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
+    invalid: int = 0
+
+    @property
+    def seat(self) -> int:
+        """The place of this process among all: a replica's number, or above all of them."""
+        return self.twin or self.replica
 
 
 def make_host(
     world: World, config: Config, validators: ValidatorSet, application: Application
 ) -> Host:
     """A node as `init` leaves it, not started yet."""
-    started = JournalStarted(chain_id=config.chain_id, replica=config.replica)
+    application.begin(config)
     return Host(
         world=world,
         replica=config.replica,
         validators=validators,
         application=application,
         config=config,
-        disk=make_disk(started),
     )
 
 
@@ -152,17 +166,10 @@ def start(host: Host) -> None:
     """Start or restart a node from what is on its disk."""
     assert host.state is None, "a running node is not started"
     host.boots += 1
-    boot = b"%04d%012d" % (host.replica, host.boots)
+    boot = b"%04d%02d%010d" % (host.replica, host.twin, host.boots)
     host.config = replace(host.config, boot_id=boot)
-    host.had_backlog = bool(host.application.pooled())
-    host.state, effects = restore(
-        host.config,
-        _decided(host),
-        records(host.disk),
-        is_journal_whole=host.disk.is_journal_whole,
-        waiting=host.had_backlog,
-    )
-    host.disk.is_journal_whole = True
+    host.had_backlog = False
+    host.state, effects = host.application.start(host.config, host.world.now_ms(host))
     _perform_all(host, effects)
 
 
@@ -171,16 +178,17 @@ def crash(host: Host) -> None:
     host.state = None
     host.queue.clear()
     host.checking.clear()
+    host.asked.clear()
     host.is_performing = False
     host.application.crash()
 
 
 def submit(host: Host, transaction: bytes) -> None:
     """A client hands a transaction to this node, which gossips it."""
-    if host.state is None or not host.application.add(transaction):
+    if host.state is None or not host.application.offer(transaction, host.world.now_ms(host)):
         return
     gossip(host, (transaction,))
-    _tell_backlog(host)
+    tell_backlog(host)
 
 
 def gossip(host: Host, transactions: tuple[bytes, ...]) -> None:
@@ -193,60 +201,74 @@ def receive(host: Host, sender: ReplicaId, parcel: Parcel) -> None:
     """Take what the network delivers; nothing unverified reaches the core."""
     if host.state is None:
         return
+    application = host.application
     match parcel:
         case Gossip(transactions):
+            now_ms = host.world.now_ms(host)
             for transaction in transactions:
-                host.application.add(transaction)
+                application.offer(transaction, now_ms)
             _try_checks(host)
-            _tell_backlog(host)
+            tell_backlog(host)
         case BodiesWanted(hashes):
-            found = [host.application.body(key) for key in hashes]
+            found = [application.body(key) for key in hashes]
             given = tuple(body for body in found if body is not None)
             host.world.send(host.replica, sender, BodiesGiven(given))
         case BodiesGiven(bodies):
             for body in bodies:
-                host.application.add(body)
+                application.take_body(body)
             _try_checks(host)
-            _tell_backlog(host)
+            tell_backlog(host)
+        case Raw(encoded):
+            try:
+                message = decode_message(encoded)
+            except DecodeError:
+                host.invalid += 1
+            else:
+                receive(host, sender, message)
         case _:
-            message = make_verifiable(parcel, {Epoch(0): host.validators})
-            if is_verified(host, message):
+            message = make_verifiable(parcel, application.validator_sets())
+            if is_verified(host, sender, message):
                 tell(host, MessageReceived(sender=sender, message=message))
+            else:
+                host.invalid += 1
 
 
-def is_verified(host: Host, message: Message) -> bool:
+def is_verified(host: Host, sender: ReplicaId, message: Message) -> bool:
     """What the real verifier and decoder demand of a message before the core sees it."""
+    application = host.application
     try:
-        jobs = message_signature_jobs(message, {Epoch(0): host.validators}, CHAIN)
+        jobs = message_signature_jobs(message, application.validator_sets(), host.config.chain_id)
     except (InvalidMessage, UnknownEpoch):
         return False
     if not all(is_signed(job) for job in jobs):
         return False
-    application = host.application
     match message:
         case PrePrepare():
             return application.is_consistent(message.block)
         case NewView():
             return application.is_consistent(message.pre_prepare.block)
-        case Proposal():
-            return application.is_consistent(message.block) and (
-                not message.bodies or application.take_bodies(message.block, message.bodies)
-            )
-        case Blocks():
-            return all(
-                application.is_consistent(one.block)
-                and application.take_bodies(one.block, one.bodies)
-                for one in message.blocks
-            )
+        case Proposal() | Blocks():
+            return _is_asked(host, sender) and application.is_sound_upload(message)
         case _:
             return True
+
+
+def _is_asked(host: Host, sender: ReplicaId) -> bool:
+    """Whether blocks of this peer are waited for: nobody else may upload any."""
+    asked = None if host.state is None else host.state.fetching
+    return asked is not None and asked.peer == sender
 
 
 def expire(host: Host, timer: Timer) -> None:
     if host.state is None:
         return
-    if timer.kind is TimerKind.STATUS and host.application.pooled():
-        gossip(host, tuple(host.application.pooled()[:16]))
+    if timer.kind is TimerKind.STATUS:  # As often as the shell looks what time has changed.
+        now_ms = host.world.now_ms(host)
+        host.application.tidy(now_ms)
+        repeated = tuple(host.application.to_repeat(now_ms))
+        if repeated:
+            gossip(host, repeated)
+        tell_backlog(host)
     tell(host, TimerExpired(timer=timer))
 
 
@@ -259,25 +281,23 @@ def tell(host: Host, event: Event) -> None:
         _perform_all(host, handle(host.state, host.queue.popleft()))
 
 
-def _perform_all(host: Host, effects: list[Effect]) -> None:
+def _perform_all(host: Host, effects: Sequence[Effect]) -> None:
     host.is_performing = True
     for effect in effects:
         if not host.world.reaches_boundary(host, effect):
             return
-        if not _perform(host, effect):
-            return
+        _perform(host, effect)
         host.world.observe(host, effect)
     host.is_performing = False
     while host.queue and host.state is not None and not host.is_performing:
         _perform_all(host, handle(host.state, host.queue.popleft()))
 
 
-def _perform(host: Host, effect: Effect) -> bool:
-    """Perform one effect; False if the host crashed inside it."""
+def _perform(host: Host, effect: Effect) -> None:
     world = host.world
     match effect:
         case Persist():
-            return _persist(host, effect)
+            host.application.persist(effect.records)
         case Send():
             world.send(host.replica, effect.to, effect.message)
         case Broadcast():
@@ -305,97 +325,70 @@ def _perform(host: Host, effect: Effect) -> bool:
             host.ignored[effect.reason] = host.ignored.get(effect.reason, 0) + 1
         case _:
             assert_never(effect)
-    return True
-
-
-def _persist(host: Host, effect: Persist) -> bool:
-    """Write record by record: a crash leaves a prefix, and nothing of it was sent."""
-    for position, record in enumerate(effect.records):
-        if position and not host.world.reaches_boundary(host, effect):
-            return False
-        if isinstance(record, ProposalRecord):
-            host.application.keep(record.block)
-        append(host.disk, record)
-    return True
 
 
 def _make(host: Host, request: RequestProposal) -> None:
     assert host.state is not None, "a crashed host makes nothing"
-    if request.height != host.application.height + 1:
-        return
-    block = host.application.propose(
-        height=request.height,
-        view=request.view,
-        epoch=request.epoch,
-        proposer=host.replica,
-        parent=request.parent,
-        parent_certificate=request.parent_certificate,
-        now_ms=host.world.now_ms(host),
-    )
-    tell(host, ProposalMade(height=request.height, view=request.view, block=block))
+    block = host.application.propose(request, host.world.now_ms(host))
+    if block is not None:
+        tell(host, ProposalMade(height=request.height, view=request.view, block=block))
 
 
-def _check(host: Host, wanted: CheckProposal) -> None:
+def _check(host: Host, wanted: CheckProposal, *, may_ask: bool = True) -> None:
     """Answer a check once the bodies are there, and once the block is due."""
     block = wanted.block
     if wanted.height != host.application.height + 1 or host.checking.get(block.digest) != wanted:
         return
-    if wanted.bodies is not None:
-        host.application.take_bodies(block, wanted.bodies)
-    missing = host.application.missing(block)
-    if missing:
-        for holder in wanted.holders:
-            if holder != host.replica:
-                host.world.send(host.replica, holder, BodiesWanted(tuple(missing)))
-        retry = host.config.fetch_ms
-        host.world.later(host, "check again", lambda: _check(host, wanted), retry)
+    verdict = host.application.check(wanted, host.world.now_ms(host))
+    refusal = verdict.refusal
+    if verdict.missing and not may_ask:
         return
-    verdict = host.application.check(
-        block, now_ms=host.world.now_ms(host), is_fresh=wanted.is_fresh
-    )
-    if verdict.wait_ms:
+    if verdict.missing:
+        asked = host.asked[block.digest] = host.asked.get(block.digest, 0) + 1
+        if asked <= ASKED_MAX:
+            _ask(host, wanted, verdict.missing, asked)
+            return
+        refusal = "bodies.missing"
+    elif verdict.wait_ms:
         host.world.later(host, "wait until due", lambda: _check(host, wanted), verdict.wait_ms)
         return
     del host.checking[block.digest]
+    host.asked.pop(block.digest, None)
     tell(
         host,
         ProposalChecked(
-            height=wanted.height, view=wanted.view, digest=block.digest, refusal=verdict.refusal
+            height=wanted.height, view=wanted.view, digest=block.digest, refusal=refusal
         ),
     )
+    if host.state is not None:
+        host.application.retain(height_of(host.state), tuple(host.state.instance.blocks))
+
+
+def _ask(host: Host, wanted: CheckProposal, missing: tuple[bytes, ...], asked: int) -> None:
+    """Ask who promised to have the bodies, then everybody."""
+    members = [member.index for member in host.validators.members]
+    for holder in wanted.holders if asked == 1 else members:
+        if holder != host.replica:
+            host.world.send(host.replica, holder, BodiesWanted(missing))
+    delay_ms = host.config.fetch_ms
+    host.world.later(host, "check again", lambda: _check(host, wanted), delay_ms)
 
 
 def _try_checks(host: Host) -> None:
     """New bodies may be the ones a check waits for."""
     for wanted in list(host.checking.values()):
-        if host.state is not None and hashes_of(wanted.block):
-            _check(host, wanted)
+        if host.state is not None and host.asked.get(wanted.block.digest):
+            _check(host, wanted, may_ask=False)
 
 
 def _execute(host: Host, decided: Decide) -> None:
     """Store and execute in one step, as one synced batch does; then tell the core."""
-    block = decided.block
-    assert block.height == host.application.height + 1, "heights are executed in order"
-    if decided.bodies is not None:
-        assert host.application.take_bodies(block, decided.bodies), "bodies are checked on arrival"
     host.checking.clear()
-    validators = host.application.execute(block)
-    store(
-        host.disk,
-        CertifiedBlock(
-            block=block,
-            certificate=decided.certificate,
-            bodies=host.application.bodies(block),
-        ),
-    )
-    if block.height % COMPACT_EVERY == 0:
-        compact(host.disk)
-    _tell_backlog(host)
-    if host.state is not None:
-        tell(
-            host,
-            BlockExecuted(height=block.height, digest=block.digest, validators=validators),
-        )
+    host.asked.clear()
+    executed = host.application.execute(decided)
+    tell_backlog(host)
+    if host.state is not None and host.world.reaches_boundary(host, decided):
+        tell(host, executed)
 
 
 def _send_blocks(host: Host, effect: SendBlocks) -> None:
@@ -404,7 +397,10 @@ def _send_blocks(host: Host, effect: SendBlocks) -> None:
     for height in range(
         effect.from_height, effect.from_height + min(effect.count, FETCH_COUNT_MAX)
     ):
-        one = host.disk.blocks.get(Height(height))
+        try:
+            one = host.application.certified(height)
+        except BlockCorrupt:  # The peer asks somebody else.
+            break
         if one is None or size > BLOCKS_BYTES_MAX:
             break
         chosen.append(one)
@@ -413,41 +409,16 @@ def _send_blocks(host: Host, effect: SendBlocks) -> None:
 
 
 def _send_proposal(host: Host, effect: SendProposal) -> None:
-    block = host.disk.proposals.get(effect.digest)
-    if block is not None:  # Both ways are allowed; which one only changes who brings the bodies.
-        bodies = host.application.bodies(block) if host.replica % 2 else b""
-        proposal = Proposal(block=block, bodies=bodies)
-        host.world.send(host.replica, effect.to, proposal)
+    found = host.application.proposal(effect.digest)
+    if found is not None:
+        block, bodies = found
+        host.world.send(host.replica, effect.to, Proposal(block=block, bodies=bodies))
 
 
-def _tell_backlog(host: Host) -> None:
-    has_backlog = bool(host.application.pooled())
-    if host.state is not None and has_backlog != host.had_backlog:
+def tell_backlog(host: Host) -> None:
+    if host.state is None:
+        return
+    has_backlog = host.application.has_backlog(host.world.now_ms(host))
+    if has_backlog != host.had_backlog:
         host.had_backlog = has_backlog
         tell(host, BacklogChanged(waiting=has_backlog))
-
-
-def _decided(host: Host) -> Decided:
-    height = Height(host.application.height)
-    tip = Tip(
-        height=GENESIS_HEIGHT,
-        digest=GENESIS_DIGEST,
-        proposer=None,
-        is_empty=True,
-        certificate=None,
-    )
-    if height:
-        last = host.disk.blocks[height]
-        tip = Tip(
-            height=height,
-            digest=last.block.digest,
-            proposer=last.block.proposer,
-            is_empty=not last.block.payload,
-            certificate=last.certificate,
-        )
-    return Decided(
-        tip=tip,
-        epoch=Epoch(0),
-        validators=host.validators,
-        next_validators=host.validators,
-    )

@@ -1,17 +1,28 @@
 """Ideal signatures: a table of keys instead of curves, so that a run spends its time on protocol.
 
-A signature is a keyed hash; only whoever holds the table can make or check one. Faulty replicas
-are handed their own signing function and nothing else.
+A signature is a keyed hash under the public key; only whoever holds the table can make or check
+one. Faulty replicas are handed their own signing function and nothing else. Signatures have the
+form of real ones, so that the real checks of form pass them. The first half is free: one key
+makes as many valid signatures of one message as it likes, as real ones do.
 """
 
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 
+import pytest
+
+from crypto import signatures
 from crypto.hashing import ChainId
 from crypto.signatures import SignatureJob
 from crypto.validators import ReplicaId, Validator, ValidatorSet
+from storage import journal
 
 CHAIN = ChainId(hashlib.sha256(b"the simulated chain").digest())
+Check = Callable[[bytes, bytes, bytes], None]
+FIRST_VARIANT = hashlib.sha256(b"first variant").digest()
 
 
 def vote_key(replica: int) -> bytes:
@@ -19,17 +30,52 @@ def vote_key(replica: int) -> bytes:
 
 
 def make_signer(replica: int) -> Callable[[bytes], bytes]:
-    key = vote_key(replica)
+    return signer_of(vote_key(replica))
+
+
+def signer_of(key: bytes) -> Callable[[bytes], bytes]:
+    """Return what signs for the holder of a public key."""
 
     def sign(preimage: bytes) -> bytes:
-        return hashlib.blake2b(preimage, digest_size=64, key=key).digest()
+        return signature(key, preimage)
 
     return sign
 
 
+def signature(key: bytes, preimage: bytes, variant: bytes = FIRST_VARIANT) -> bytes:
+    """Return one of the valid signatures; `variant` (32 bytes) says which."""
+    first = _small(variant)
+    return first + _small(hashlib.blake2b(first + preimage, digest_size=32, key=key[-64:]).digest())
+
+
 def is_signed(job: SignatureJob) -> bool:
-    expected = hashlib.blake2b(job.preimage, digest_size=64, key=job.key).digest()
-    return expected == job.signature
+    return job.signature == signature(job.key, job.preimage, job.signature[:32])
+
+
+@contextmanager
+def ideal_world() -> Iterator[None]:
+    """Let the real checks of signatures ask the table instead of the curves, and count ids of
+    journals instead of drawing them."""
+
+    def or_ideal(curve: Check) -> Check:
+        """Founding documents are signed for real."""
+
+        def check(key: bytes, signed: bytes, preimage: bytes) -> None:
+            if signed != signature(key, preimage, signed[:32]):
+                curve(key, signed, preimage)
+
+        return check
+
+    ids = itertools.count(1)
+
+    def next_id(length: int) -> bytes:
+        return next(ids).to_bytes(length, "big")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_check_p256", "_check_ed25519"):
+            patch.setattr(signatures, name, or_ideal(getattr(signatures, name)))
+        patch.setattr(journal, "secrets", SimpleNamespace(token_bytes=next_id))
+        yield
 
 
 def make_validators(replicas: int) -> ValidatorSet:
@@ -44,3 +90,8 @@ def make_validators(replicas: int) -> ValidatorSet:
             for index in range(replicas)
         )
     )
+
+
+def _small(number: bytes) -> bytes:
+    """A number below the order of either group, whatever the byte order."""
+    return bytes((number[0] & 0x0F,)) + number[1:31] + bytes((number[31] & 0x0F,))

@@ -2,11 +2,13 @@
 
 S1 no two correct replicas decide different blocks at one height. S2 no correct replica lets out
 two different votes for one slot, restarts included. S3 a decided block has a valid certificate.
-S4 no transaction is executed twice (the application asserts it). S5 equal heights, equal states.
+S4 no transaction is executed twice. S5 equal heights, equal states, and nobody stops without cause.
+T1 no block is later than the fastest correct clock and delta when it is decided.
 B1 memory is bounded whatever peers send. X1 nothing a peer sends raises (nothing is caught here).
 D1 what is sent is durable. R4 no vote below a view that was left. L1 is asked for after healing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.effects import Broadcast, Decide, Effect, Send
@@ -29,8 +31,11 @@ from crypto.votes import (
     commit_certificate_jobs,
     prepared_digest,
 )
+from tests.simulation.founding import PARAMETERS
 from tests.simulation.host import Host
-from tests.simulation.ideal import CHAIN, is_signed
+from tests.simulation.ideal import is_signed
+
+DELTA_MS = PARAMETERS.time_delta_ms
 
 Slot = tuple[ReplicaId, Epoch, Height, View, VoteType]
 
@@ -41,7 +46,11 @@ class Violation(AssertionError):
 
 @dataclass(slots=True)
 class Monitor:
-    """What has been seen so far of the correct replicas."""
+    """What has been seen so far of the correct replicas.
+
+    `forgetful` are those whose disk lost what it had promised to keep: what they sign is not
+    judged until they are past it. `blocks` are the heights that somebody has executed.
+    """
 
     decided: dict[Height, Digest] = field(default_factory=dict)
     states: dict[int, bytes] = field(default_factory=dict)
@@ -49,6 +58,8 @@ class Monitor:
     left: dict[tuple[ReplicaId, Height], View] = field(default_factory=dict)
     heights: dict[ReplicaId, int] = field(default_factory=dict)
     acknowledged: dict[bytes, int] = field(default_factory=dict)
+    blocks: dict[int, None] = field(default_factory=dict)
+    forgetful: dict[int, None] = field(default_factory=dict)
     checks_durability: bool = True
     retained_seen: int = 0
 
@@ -65,29 +76,35 @@ def observe(monitor: Monitor, host: Host, effect: Effect) -> None:
             pass
 
 
-def observe_event(monitor: Monitor, host: Host) -> None:
-    """Judge where an event has left a correct replica."""
+def observe_event(monitor: Monitor, host: Host, fastest_clock_ms: Callable[[], int]) -> None:
+    """Judge where an event has left a correct replica that is running."""
+    assert host.state is not None, "a node that is down is not judged"
     application = host.application
-    if monitor.heights.get(host.replica) != application.height:
-        monitor.heights[host.replica] = application.height
-        _acknowledge(monitor, host)
-    known = monitor.states.setdefault(application.height, application.state_digest())
-    if known != application.state_digest():
-        raise Violation(f"S5: replica {host.replica} differs at height {application.height}")
-    if host.state is None:
-        return
+    height = application.height
+    if monitor.heights.get(host.replica) != height:
+        monitor.heights[host.replica] = height
+        digest = application.state_digest()
+        if monitor.states.setdefault(height, digest) != digest:
+            raise Violation(f"S5: replica {host.replica} differs at height {height}")
+        _acknowledge(monitor, host, fastest_clock_ms)
     kept = retained(host.state)
     monitor.retained_seen = max(monitor.retained_seen, kept)
     if kept > retained_max(host.state.members.quorum):
         raise Violation(f"B1: replica {host.replica} keeps {kept} objects")
 
 
-def _acknowledge(monitor: Monitor, host: Host) -> None:
-    """Note what a correct replica has just answered receipts for."""
-    for transaction, height in reversed(host.application.executed().items()):
-        if height < host.application.height:
-            break
-        monitor.acknowledged.setdefault(transaction, height)
+def _acknowledge(monitor: Monitor, host: Host, fastest_clock_ms: Callable[[], int]) -> None:
+    """Note what a correct replica has just answered receipts for, and when it says that was."""
+    height, time_ms = host.application.height, host.application.time_ms()
+    if height in monitor.blocks or not height:
+        return
+    monitor.blocks[height] = None
+    if time_ms > fastest_clock_ms() + DELTA_MS:
+        raise Violation(f"T1: block {height} is of {time_ms}, later than every correct clock")
+    for tx_id in host.application.decided_at(height):
+        known = monitor.acknowledged.setdefault(tx_id, height)
+        if known != height:
+            raise Violation(f"S4: a transaction of block {known} is executed again in {height}")
 
 
 def _observe_decision(monitor: Monitor, host: Host, effect: Decide) -> None:
@@ -98,7 +115,12 @@ def _observe_decision(monitor: Monitor, host: Host, effect: Decide) -> None:
     if (certificate.height, certificate.digest) != (block.height, block.digest):
         raise Violation("S3: a certificate of another block")
     try:
-        jobs = commit_certificate_jobs(certificate, host.validators, CHAIN, epoch=Epoch(0))
+        jobs = commit_certificate_jobs(
+            certificate,
+            host.application.validator_sets()[certificate.epoch],
+            host.config.chain_id,
+            epoch=certificate.epoch,
+        )
     except InvalidCertificate as problem:
         raise Violation(f"S3: {problem}") from problem
     if not all(is_signed(job) for job in jobs):
@@ -106,6 +128,8 @@ def _observe_decision(monitor: Monitor, host: Host, effect: Decide) -> None:
 
 
 def _observe_vote(monitor: Monitor, host: Host, message: Vote) -> None:
+    if host.replica in monitor.forgetful:
+        return
     vote, about = _said(message)
     slot = (host.replica, message.epoch, message.height, message.view, vote)
     known = monitor.votes.get(slot)
@@ -123,7 +147,7 @@ def _observe_vote(monitor: Monitor, host: Host, message: Vote) -> None:
         monitor.left[place] = max(left, message.view)
     elif message.view < left:
         raise Violation(f"R4: replica {host.replica} votes below view {left}, which it entered")
-    written = reversed(host.disk.written)
+    written = reversed(host.application.written)
     if monitor.checks_durability and not any(_records(record, message) for record in written):
         raise Violation(f"D1: replica {host.replica} sends a {vote.name} that is not durable")
 
