@@ -19,7 +19,7 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate model planted integration slow unordered coverage demo bench lock clean
+.PHONY: help setup check format test replay simulate model planted integration slow unordered coverage demo bench soak lock clean
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

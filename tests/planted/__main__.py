@@ -15,7 +15,6 @@ from tests.planted.registry import Planted, all_planted, find_planted, is_right
 
 
 def main(arguments: list[str]) -> int:
-    logging.disable()  # Nodes that are killed, wiped and torn have much to say.
     planted = all_planted()
     if arguments == ["--list"]:
         for one in planted:
@@ -50,4 +49,5 @@ def show(planted: Planted) -> bool:
 
 
 if __name__ == "__main__":
+    logging.disable()  # Nodes that are killed, wiped and torn have much to say.
     sys.exit(main(sys.argv[1:]))

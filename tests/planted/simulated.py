@@ -13,9 +13,8 @@ from tests.planted.clusters import (
 )
 from tests.planted.registry import Found, Plant, Planted
 from tests.simulation.cluster import Cluster
-from tests.simulation.histories import finish
 from tests.simulation.ideal import ideal_world
-from tests.simulation.monitor import Violation
+from tests.simulation.run import violation_of
 
 RUN_MS: Final = 16_000
 FORGOTTEN: Final = ("S1", "S2", "R4", "L1")
@@ -32,18 +31,10 @@ def first_violation(draw: Draw, seeds: int) -> Found | None:
         with ideal_world():
             cluster = draw(seed)
             cluster.monitor.checks_durability = False
-            try:
-                finish(cluster, RUN_MS)
-            except Exception as violation:  # noqa: BLE001 - X1: whatever is raised is a finding
-                return Found(f"seed {seed}", text_of(violation))
+            violation = violation_of(cluster, RUN_MS)
+        if violation:
+            return Found(f"seed {seed}", violation)
     return None
-
-
-def text_of(violation: Exception) -> str:
-    """What was violated; what is no violation by name is X1, something that raised."""
-    if isinstance(violation, Violation):
-        return str(violation)
-    return f"X1: {type(violation).__name__}: {violation}"
 
 
 def simulated(name: str, plant: Plant, draw: Draw, seeds: int, *found_by: str) -> Planted:

@@ -33,7 +33,6 @@ PROGRESS_EVERY = 50
 
 
 def main(arguments: list[str]) -> int:
-    logging.disable()  # Nodes that are killed, wiped and torn have much to say.
     parser = argparse.ArgumentParser(prog="sim", description="Whole replicas on virtual time.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     running = verbs.add_parser("run", help="run a range of seeds")
@@ -132,4 +131,5 @@ def _total(counters: Iterable[Counter[str]]) -> Counter[str]:
 
 
 if __name__ == "__main__":
+    logging.disable()  # Nodes that are killed, wiped and torn have much to say.
     sys.exit(main(sys.argv[1:]))

@@ -22,10 +22,12 @@ def write_events(cluster: Cluster, path: Path) -> None:
 @contextmanager
 def reported(cluster: Cluster) -> Iterator[Cluster]:
     """On failure, say which seed it was and write down what happened."""
+    is_over = False
     try:
         yield cluster
-    except Exception as problem:
-        path = ARTIFACTS / f"seed-{cluster.seed}-replicas-{len(cluster.hosts)}.jsonl"
-        write_events(cluster, path)
-        problem.add_note(f"seed {cluster.seed}, {cluster.events} events, written to {path}")
-        raise
+        is_over = True
+    finally:
+        if not is_over:
+            path = ARTIFACTS / f"seed-{cluster.seed}-replicas-{len(cluster.hosts)}.jsonl"
+            write_events(cluster, path)
+            print(f"seed {cluster.seed}, {cluster.events} events, written to {path}")

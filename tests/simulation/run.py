@@ -1,6 +1,7 @@
 """Running seeds: one after the other or side by side, each with its own outcome."""
 
 import json
+import logging
 import multiprocessing
 import time
 from collections import Counter
@@ -50,18 +51,24 @@ def run_watched(history: History) -> tuple[Outcome, Cluster]:
     began = time.process_time()
     with ideal_world():
         cluster = make_cluster(history)
-        try:
-            finish(cluster, history.until_ms)
-        except Violation as violation:
-            outcome.violation = str(violation)
-        except Exception as problem:  # noqa: BLE001 - X1: nothing may raise, whatever it is
-            outcome.violation = f"X1: {type(problem).__name__}: {problem}"
+        outcome.violation = violation_of(cluster, history.until_ms)
         outcome.fingerprint = cluster.fingerprint()
     outcome.cpu_s = time.process_time() - began
     outcome.events, outcome.heights = cluster.events, len(cluster.monitor.blocks)
     outcome.acknowledged = len(cluster.monitor.acknowledged)
     outcome.faults, outcome.clients = cluster.counts, cluster.clients.made
     return outcome, cluster
+
+
+def violation_of(cluster: Cluster, until_ms: int) -> str:
+    """Run to the end; return what was violated, opening with its name, or nothing."""
+    try:
+        finish(cluster, until_ms)
+    except Violation as violation:
+        return str(violation)
+    except Exception as problem:  # noqa: BLE001 - X1: nothing may raise, whatever it is
+        return f"X1: {type(problem).__name__}: {problem}"
+    return ""
 
 
 def run_seed(seed: int) -> Outcome:
@@ -73,7 +80,7 @@ def run_seeds(seeds: Iterable[int], workers: int) -> Iterator[Outcome]:
     if workers <= 1:
         yield from map(run_seed, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, logging.disable) as pool:
         yield from pool.imap(run_seed, seeds, chunksize=4)
 
 
