@@ -25,7 +25,8 @@ from crypto.hashing import Digest
 from crypto.schema import encode
 from crypto.validators import Epoch
 from crypto.votes import Height, View
-from tests.simulation.byzantine import hide_prepared, later_block, make_vote, propose
+from tests.simulation.application import later_block
+from tests.simulation.byzantine import hide_prepared, make_vote, propose
 from tests.simulation.host import Host
 
 FAR_HEIGHTS = (0, 3, 1_000, 2**32, 2**63, 2**64 - 1)

@@ -296,13 +296,7 @@ class LogApplication:
     def vary(
         self, block: Block, *, view: View | None = None, proposer: ReplicaId | None = None
     ) -> Block:
-        header = read_header(block.header)
-        assert header is not None, "only consistent blocks are varied"
-        fields = {name: getattr(header, name) for name in Header.__slots__}
-        fields["time_ms"] = header.time_ms + 1
-        if view is not None and proposer is not None:
-            fields |= {"view": view, "proposer": proposer}
-        return make_block(Header(**fields), block.parent_certificate, block.payload)
+        return later_block(block, view=view, proposer=proposer)
 
     def execute(self, decided: Decide) -> BlockExecuted:
         block = decided.block
@@ -394,6 +388,19 @@ class LogApplication:
             validators=self.validators,
             next_validators=self.validators,
         )
+
+
+def later_block(
+    block: Block, *, view: View | None = None, proposer: ReplicaId | None = None
+) -> Block:
+    """Another valid block on the same parent: a millisecond later, and possibly ours."""
+    header = read_header(block.header)
+    assert header is not None, "only consistent blocks are varied"
+    fields = {name: getattr(header, name) for name in Header.__slots__}
+    fields["time_ms"] = header.time_ms + 1
+    if view is not None and proposer is not None:
+        fields |= {"view": view, "proposer": proposer}
+    return make_block(Header(**fields), block.parent_certificate, block.payload)
 
 
 def make_block(

@@ -227,13 +227,13 @@ def receive(host: Host, sender: ReplicaId, parcel: Parcel) -> None:
                 receive(host, sender, message)
         case _:
             message = make_verifiable(parcel, application.validator_sets())
-            if is_verified(host, sender, message):
+            if _is_wanted(host, sender, message) and is_verified(host, message):
                 tell(host, MessageReceived(sender=sender, message=message))
             else:
                 host.invalid += 1
 
 
-def is_verified(host: Host, sender: ReplicaId, message: Message) -> bool:
+def is_verified(host: Host, message: Message) -> bool:
     """What the real verifier and decoder demand of a message before the core sees it."""
     application = host.application
     try:
@@ -248,13 +248,15 @@ def is_verified(host: Host, sender: ReplicaId, message: Message) -> bool:
         case NewView():
             return application.is_consistent(message.pre_prepare.block)
         case Proposal() | Blocks():
-            return _is_asked(host, sender) and application.is_sound_upload(message)
+            return application.is_sound_upload(message)
         case _:
             return True
 
 
-def _is_asked(host: Host, sender: ReplicaId) -> bool:
-    """Whether blocks of this peer are waited for: nobody else may upload any."""
+def _is_wanted(host: Host, sender: ReplicaId, message: Message) -> bool:
+    """Blocks are taken only from the peer that was asked for them: nobody else may upload any."""
+    if not isinstance(message, Blocks | Proposal):
+        return True
     asked = None if host.state is None else host.state.fetching
     return asked is not None and asked.peer == sender
 
