@@ -59,6 +59,7 @@ class Limits:
     disk_reserve_bytes: int = 256 << 20
     state_cache_nodes_max: int = 200_000
     proof_heights: int = 1_000
+    snapshot_gap_blocks: int = 10_000
 
     BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {
         "verify_workers": (0, 64),
@@ -69,6 +70,7 @@ class Limits:
         "disk_reserve_bytes": (0, 1 << 40),
         "state_cache_nodes_max": (1_000, 100_000_000),
         "proof_heights": (3, 1_000_000),
+        "snapshot_gap_blocks": (16, 10**9),
     }
 
 

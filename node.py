@@ -23,7 +23,7 @@ from crypto.validators import ReplicaId
 from genesis.document import GenesisDocument
 from genesis.files import load_genesis
 from genesis.invite import load_invite
-from ledger.pool import Entry, Pool, PoolLimits
+from ledger.pool import Entry, Pool
 from p2p.channel import OnFrame
 from p2p.config import NetworkConfig
 from p2p.network import Network
@@ -40,8 +40,10 @@ from shell.clock import Clock
 from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit
+from shell.joining import Joining, keep_joining, make_joining
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
+from shell.limits import blob_limits, blocks_kept, pool_limits, world_limits
 from shell.membership import (
     check_own_keys,
     follow_set,
@@ -55,21 +57,22 @@ from shell.opening import open_founded_chain, open_ledger
 from shell.own_keys import OwnKeys, open_own_keys
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
+from shell.pruning import Pruning, keep_pruning
 from shell.readiness import Readiness, keep_ready
 from shell.replica import Replica, update_backlog
 from shell.restart import restart
 from shell.sidecars import Sidecars, answer_sidecars
+from shell.snapshots import serve_snapshots
 from shell.sweeping import keep_sweeping
 from shell.verifier import Verifier
 from shell.visits import Visits, answer_guest, keep_visiting, make_visits
-from storage.blobs import BlobLimits, BlobStore, open_blobs
+from storage.blobs import open_blobs
 from storage.database import Database
 from storage.journal import close_journal
 from storage.layout import NodeLayout, check_layout
 from storage.lease import release_lease, take_lease
 from storage.place import keep_place
 from storage.sidecars import close_sidecars, get_sidecar_or_none, open_sidecars
-from storage.world import WorldLimits
 
 log = logging.getLogger("medledger.node")
 
@@ -81,7 +84,10 @@ VISIT_PAUSE_S: Final = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """Everything that runs; `stopping` is set when the node has to end, `failure` says why."""
+    """Everything that runs; `stopping` is set when the node has to end, `failure` says why.
+
+    With `has_snapshot` it ends to start again with the ledger that has arrived.
+    """
 
     config: NodeConfig
     layout: NodeLayout
@@ -96,14 +102,23 @@ class Node:
     visits: Visits
     readiness: Readiness
     api: RunningApi | None = None
+    joining: Joining
+    pruning: Pruning
     chores: tuple[asyncio.Task[None], ...] = ()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
+    has_snapshot: bool = False
 
 
 async def run_node(config: NodeConfig, passphrase: str) -> None:
     """Run a node until SIGTERM or SIGINT; raise what made it impossible to go on."""
     assert sys.flags.optimize == 0, "invariants are asserts: do not run with -O"
+    while await _run_until_stopped(config, passphrase):
+        log.warning("the node starts again with the ledger that has arrived")
+
+
+async def _run_until_stopped(config: NodeConfig, passphrase: str) -> bool:
+    """Return whether the node stopped in order to start again."""
     async with running_node(config, passphrase) as node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,6 +126,7 @@ async def run_node(config: NodeConfig, passphrase: str) -> None:
         await node.stopping.wait()
         if node.failure is not None:
             raise node.failure
+        return node.has_snapshot
 
 
 @contextlib.asynccontextmanager
@@ -148,14 +164,8 @@ def assemble(
     clock: Clock,
 ) -> Node:
     """Join the rooms; nothing runs yet."""
-    pool = Pool(
-        PoolLimits(
-            transactions_max=config.limits.pool_transactions_max,
-            bytes_max=config.limits.pool_bytes_max,
-            account_transactions_max=config.limits.pool_transactions_max // 4,
-        )
-    )
-    chain = open_founded_chain(database, document, pool, _world_limits(config))
+    pool = Pool(pool_limits(config.limits))
+    chain = open_founded_chain(database, document, pool, world_limits(config.limits))
     invite = load_invite(layout.invite) if layout.invite.exists() else None
     check_own_keys(chain, keys, has_joined=invite is not None)
     verifier = Verifier(config.limits.verify_workers)
@@ -182,7 +192,7 @@ def assemble(
         gossip=Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True)),
         intake=intake,
         blobs=Blobs(
-            store=_open_blobs(layout, config),
+            store=open_blobs(layout.blobs, limits=blob_limits(config.limits)),
             chain=chain,
             network=network,
             clock=clock,
@@ -195,8 +205,11 @@ def assemble(
             bodies=replica.bodies,
             checked_blocks=replica.proposals.checked.values,
         ),
+        joining=make_joining(chain, network, layout, config.limits.snapshot_gap_blocks),
+        pruning=Pruning(chain=chain, keep=blocks_kept(config.pruning)),
     )
     connect(node, routes)
+    serve_snapshots(network, node.joining.snapshots)
     return node
 
 
@@ -294,7 +307,12 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
         node.failure = node.failure or problem
         node.stopping.set()
 
+    def on_arrived() -> None:
+        node.has_snapshot = True
+        node.stopping.set()
+
     node.intake.on_added = on_added
+    node.joining.on_arrived = on_arrived
     replica.on_fatal = on_fatal
     replica.on_tip = partial(follow_set, node.visits.following)
 
@@ -312,6 +330,8 @@ async def start(node: Node, document: GenesisDocument) -> None:
         asyncio.create_task(passing_on.repeat(node.gossip, pool, clock)),
         asyncio.create_task(keep_visiting(node.visits, pause_s=VISIT_PAUSE_S)),
         asyncio.create_task(keep_ready(node.readiness)),
+        asyncio.create_task(keep_joining(node.joining)),
+        asyncio.create_task(keep_pruning(node.pruning)),
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(
@@ -353,11 +373,6 @@ def log_fault(fault: Exception) -> None:
     log.error("a handler of the network failed", exc_info=fault)
 
 
-def _world_limits(config: NodeConfig) -> WorldLimits:
-    limits = config.limits
-    return WorldLimits(proof_heights=limits.proof_heights, nodes_max=limits.state_cache_nodes_max)
-
-
 def _consensus_config(config: NodeConfig, chain: Chain, keys: OwnKeys) -> Config:
     return Config(
         chain_id=chain.chain_id,
@@ -373,12 +388,3 @@ def _consensus_config(config: NodeConfig, chain: Chain, keys: OwnKeys) -> Config
         rotate_every=chain.next_pace.rotate_every,
         listen_heartbeats=LISTEN_HEARTBEATS,
     )
-
-
-def _open_blobs(layout: NodeLayout, config: NodeConfig) -> BlobStore:
-    limits = BlobLimits(
-        store_bytes_max=config.limits.blob_store_bytes_max,
-        blob_bytes_max=config.limits.blob_bytes_max,
-        reserve_bytes=config.limits.disk_reserve_bytes,
-    )
-    return open_blobs(layout.blobs, limits=limits)

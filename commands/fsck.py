@@ -7,7 +7,8 @@ import click
 from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
 from commands.output import Exit, fail, failures, say, settings, show
 from commands.progress import counter
-from storage.blobs import BlobLimits, open_blobs
+from shell.limits import blob_limits
+from storage.blobs import open_blobs
 from storage.check import Finding, Progress, Report, check_everything, check_start
 from storage.sidecars import close_sidecars, open_sidecars
 
@@ -43,15 +44,7 @@ def fsck(directory: Path, *, deep: bool) -> None:
 
 
 def _deep(opened: OpenDirectory) -> list[Finding]:
-    limits = opened.config.limits
-    blobs = open_blobs(
-        opened.layout.blobs,
-        limits=BlobLimits(
-            store_bytes_max=limits.blob_store_bytes_max,
-            blob_bytes_max=limits.blob_bytes_max,
-            reserve_bytes=limits.disk_reserve_bytes,
-        ),
-    )
+    blobs = open_blobs(opened.layout.blobs, limits=blob_limits(opened.config.limits))
     sidecars = open_sidecars(opened.layout.sidecars)
     try:
         return _told(check_everything(opened.chain, _journal(opened), blobs, sidecars))

@@ -11,12 +11,12 @@ from crypto.errors import CryptoError
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.errors import GenesisError
 from genesis.files import load_genesis
+from shell.limits import world_limits
 from storage.chain import Chain, open_chain
 from storage.database import open_database
 from storage.errors import StorageError
 from storage.layout import NodeLayout, check_layout
 from storage.lease import release_lease, take_lease
-from storage.world import WorldLimits
 
 OFFLINE_ERRORS: dict[type[Exception], Exit] = {
     InvalidConfig: Exit.LOCAL,
@@ -47,6 +47,6 @@ def offline(directory: Path) -> Iterator[OpenDirectory]:
         document = load_genesis(layout.genesis)
         database = open_database(layout.ledger)
         stack.callback(database.close)
-        limits = WorldLimits(proof_heights=config.limits.proof_heights)
+        limits = world_limits(config.limits)
         chain = open_chain(database, chain_id_of(document), limits=limits)
         yield OpenDirectory(config=config, layout=layout, document=document, chain=chain)

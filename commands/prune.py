@@ -10,6 +10,7 @@ from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
 from commands.output import failures, say, show
 from commands.progress import counter
 from shell.journal import rotate_votes
+from shell.limits import blocks_kept
 from storage.errors import JournalMissing
 from storage.journal import close_journal, open_journal
 from storage.pruning import (
@@ -93,8 +94,7 @@ def directory_bytes(directory: Path) -> int:
 
 def _keep(opened: OpenDirectory, keep_blocks: int | None, keep_days: int | None) -> Keep:
     if keep_blocks is None and keep_days is None:
-        policy = opened.config.pruning
-        return Keep(blocks=policy.keep_blocks, days=policy.keep_days)
+        return blocks_kept(opened.config.pruning)
     return Keep(blocks=keep_blocks or 0, days=keep_days or 0)
 
 

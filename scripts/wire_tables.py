@@ -39,6 +39,7 @@ SECTIONS: Final = {
     "Records": ["ledger.records_payloads", "ledger.records_state"],
     "Access": ["ledger.purposes", "ledger.access_payloads", "ledger.access_state"],
     "Founding": ["genesis.document"],
+    "Snapshots between nodes": ["ledger.tree.chunks", "shell.snapshots"],
     "Between a node and its users": ["ledger.exchange", "ledger.tree.proofs"],
 }
 """Headings of the page and the modules whose wire types stand below each."""

@@ -268,17 +268,17 @@ def _sets_around(stored: StoredChain) -> tuple[ValidatorSet, ValidatorSet, Valid
 
 
 def _set_after(stored: StoredChain, height: int) -> ValidatorSet:
-    proof = stored_blocks.prove_state(stored, height, VALIDATORS_KEY)
-    assert proof.value is not None, "genesis wrote the replica set"
-    return decode(ValidatorSet, proof.value)
+    encoded = stored_blocks.entry_after(stored, height, VALIDATORS_KEY)
+    assert encoded is not None, "genesis wrote the replica set"
+    return decode(ValidatorSet, encoded)
 
 
 def _parameters_before(stored: StoredChain) -> Parameters:
     """Return the parameters in the state before the tip; those of genesis count twice."""
     height = max(0, stored.tip.height - 1)
-    proof = stored_blocks.prove_state(stored, height, PARAMETERS_KEY)
-    assert proof.value is not None, "genesis wrote the parameters"
-    return decode(Parameters, proof.value)
+    encoded = stored_blocks.entry_after(stored, height, PARAMETERS_KEY)
+    assert encoded is not None, "genesis wrote the parameters"
+    return decode(Parameters, encoded)
 
 
 def _pace(parameters: Parameters) -> Pace:

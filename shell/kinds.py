@@ -22,6 +22,12 @@ class Kind(IntEnum):
     BLOB_READ = 39  # request, streamed: a run of leaves
     BLOB_STORE = 40  # push: cid and size, then bytes -> storage receipt
     FIND_BLOCK = 41  # request: height -> a certified block, to mend a damaged one
+    OFFER_SNAPSHOT = 42  # request: nothing -> what heights of blocks and states are here
+    FIND_EPOCH = 43  # request: epoch -> its last header and the set of the next
+    FIND_HEADERS = 44  # request: heights -> headers with their certificates
+    FIND_ENTRIES = 45  # request: height and state keys -> proofs
+    STATE_CHUNK = 46  # request: height and key hash -> a chunk of the state
+    FIND_RECEIPTS = 47  # request: height -> the receipts of a block
 
 
 _CONSENSUS_BYTES_MAX: Final = max(
@@ -39,4 +45,10 @@ KIND_RULES: Final[dict[int, KindRule]] = {
     Kind.BLOB_READ: KindRule(bytes_max=256, lane=Lane.BULK),
     Kind.BLOB_STORE: KindRule(bytes_max=256, lane=Lane.BULK),
     Kind.FIND_BLOCK: KindRule(bytes_max=64, lane=Lane.BULK),
+    Kind.OFFER_SNAPSHOT: KindRule(bytes_max=64, lane=Lane.SYNC),
+    Kind.FIND_EPOCH: KindRule(bytes_max=64, lane=Lane.SYNC),
+    Kind.FIND_HEADERS: KindRule(bytes_max=64, lane=Lane.SYNC),
+    Kind.FIND_ENTRIES: KindRule(bytes_max=8 << 10, lane=Lane.SYNC),
+    Kind.STATE_CHUNK: KindRule(bytes_max=64, lane=Lane.BULK),
+    Kind.FIND_RECEIPTS: KindRule(bytes_max=64, lane=Lane.BULK),
 }

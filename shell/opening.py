@@ -7,6 +7,7 @@ from genesis.files import dump_genesis
 from genesis.state import apply_genesis
 from ledger.pool import Pool
 from shell.chain import Chain, open_live_chain
+from storage.arrivals import adopt_arrival
 from storage.chain import create_chain, has_chain, open_chain
 from storage.database import Database, create_database, open_database
 from storage.layout import NodeLayout
@@ -16,7 +17,9 @@ log = logging.getLogger("medledger.opening")
 
 
 def open_ledger(layout: NodeLayout) -> Database:
-    """Open the ledger database; a directory without one begins with an empty one."""
+    """Open the ledger database: one that has arrived, the one that is there, or an empty one."""
+    if adopt_arrival(layout):
+        log.warning("a snapshot has taken the ledger's place", extra={"path": str(layout.ledger)})
     if any(layout.ledger.iterdir()):
         return open_database(layout.ledger)
     log.warning("no ledger here yet: it begins from genesis", extra={"path": str(layout.ledger)})

@@ -11,9 +11,10 @@ from crypto.votes import Height
 from ledger.blocks import Header, tx_root
 from ledger.tree.proofs import StateProof, StateProofs
 from storage.chain import Chain, StoredHeader, read_stored_header
-from storage.errors import BlockCorrupt, DatabaseCorrupt, HistoryPruned
+from storage.errors import BlockCorrupt, DatabaseCorrupt, HistoryPruned, StateCorrupt
 from storage.keys import (
     Place,
+    before_key,
     decode_place,
     header_key,
     sidecar_height_of,
@@ -118,6 +119,22 @@ def state_root_after(chain: Chain, height: int) -> Digest:
     """Return the state root after an executed block: the next header's, or the tip's."""
     following = get_header(chain, height + 1)
     return chain.tip.state_root if following is None else following.state_root
+
+
+def entry_after(chain: Chain, height: int, key: bytes) -> bytes | None:
+    """Return a state entry after `height`: proven here, or noted when a snapshot was taken.
+
+    Raises what `prove_state` raises.
+    """
+    if height < chain.world.oldest_provable:
+        row_key = before_key(height, key)
+        stored = chain.database.get(row_key)
+        if stored is not None:
+            try:
+                return open_row(row_key, stored)
+            except RowDamaged as problem:
+                raise StateCorrupt(f"the database {chain.database.path}: {problem}") from problem
+    return prove_state(chain, height, key).value
 
 
 def prove_state(chain: Chain, height: int, key: bytes) -> StateProof:

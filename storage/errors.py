@@ -130,6 +130,12 @@ class HistoryPruned(StorageError):
         self.height = height
 
 
+class ArrivalBroken(StorageError):
+    """A snapshot that was put together does not have its root: this node's own disk or memory."""
+
+    code = "snapshot.broken"
+
+
 class JournalMissing(StorageError):
     """No vote journal: what this node has voted is not known any more."""
 

@@ -6,6 +6,8 @@ of a digest over key and value (`storage.rows`); the others are checked through 
 | key | value |
 |---|---|
 | `b"m"`, name | about the chain: `format`, `chain`, `tip`, `oldest` provable, `history`; sealed |
+| `b"m"`, `arrival` | how far a ledger under way is (`storage.arrivals`); sealed |
+| `b"b"`, height u64, state key | an entry of a state before the first provable one; sealed |
 | `b"h"`, height u64 | header and commit certificate of a block, as they were signed; sealed |
 | `b"t"`, height u64, index u32 | tx id 32, valid_until_ms u64, signed transaction; sealed |
 | `b"r"`, height u64, index u32 | receipt; sealed |
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 from typing import Final
 
 META: Final = b"m"
+BEFORE: Final = b"b"
 HEADERS: Final = b"h"
 TRANSACTIONS: Final = b"t"
 RECEIPTS: Final = b"r"
@@ -42,6 +45,7 @@ CHAIN_KEY: Final = META + b"chain"
 TIP_KEY: Final = META + b"tip"
 OLDEST_KEY: Final = META + b"oldest"
 HISTORY_KEY: Final = META + b"history"
+ARRIVAL_KEY: Final = META + b"arrival"
 
 PACK_WATERMARK_KEY: Final = b"w"
 
@@ -70,6 +74,10 @@ class LogPlace:
     height: int
     index: int
     number: int
+
+
+def before_key(height: int, key: bytes) -> bytes:
+    return BEFORE + _HEIGHT.pack(height) + key
 
 
 def header_key(height: int) -> bytes:

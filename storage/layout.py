@@ -41,6 +41,21 @@ class NodeLayout:
         return self.root / "ledger"
 
     @property
+    def arriving(self) -> Path:
+        """A ledger that is being put together from a snapshot."""
+        return self.root / "ledger.arriving"
+
+    @property
+    def arrived(self) -> Path:
+        """One that is whole, and takes the ledger's place at the next start."""
+        return self.root / "ledger.arrived"
+
+    @property
+    def former(self) -> Path:
+        """The ledger that it replaced, until it is removed."""
+        return self.root / "ledger.former"
+
+    @property
     def journal(self) -> Path:
         """What this node has voted."""
         return self.root / "journal"
@@ -103,6 +118,9 @@ def check_layout(root: Path) -> NodeLayout:
     for file in (layout.config, layout.genesis):
         if not file.is_file():
             raise LayoutInvalid(f"{file} is missing: restore it, or join the consortium again")
+    if layout.arrived.is_dir() and not layout.ledger.exists():
+        SYSTEM_FILES.make_directory(layout.ledger)  # A crash while one took the other's place.
+        layout.ledger.chmod(0o700)
     for directory in (root, *layout.directories):
         if not directory.is_dir():
             raise LayoutInvalid(f"{directory} is missing: restore it, or join again")

@@ -113,7 +113,7 @@ def plan_prune(chain: Chain, horizon: Height) -> Generator[Pruned, None, Pruned]
 def prune(chain: Chain, horizon: Height) -> Generator[Pruned, None, Pruned]:
     """Delete what stands below `horizon`, in slices; yields after each what was done so far.
 
-    Between two slices blocks may be committed. The disk gets the room back with `compact_pruned`.
+    Between two slices blocks may be committed. The disk gets X.
     Raises what a write raises; going on later is no mistake.
     """
     assert horizon >= chain.history.whole_from, "what is gone does not come back"
@@ -124,21 +124,17 @@ def prune(chain: Chain, horizon: Height) -> Generator[Pruned, None, Pruned]:
     return (yield from _prune(chain, horizon, lambda rows: chain.database.write(rows, sync=False)))
 
 
-def compact_pruned(chain: Chain) -> Generator[None, None, None]:
-    """Give the room of deleted rows back to the disk, one kind of row after the other.
+def pruned_ranges(chain: Chain) -> list[tuple[bytes, bytes | None]]:
+    """Return the ranges of keys whose compaction gives the room of deleted rows back to the disk.
 
-    Each step may run in another thread. Rows that a view taken before still shows keep their room:
-    compact when the views have moved on.
+    Rows that a view taken before still shows keep their room: compact when the views have moved on.
     """
     horizon = chain.history.whole_from
-    ranges = [
+    return [
         (TRANSACTIONS, transactions_prefix(horizon)),
         (RECEIPTS, receipts_prefix(horizon)),
         *((prefix, end_of(prefix)) for prefix in (LOG, SIDECARS, NODES, STALE)),
     ]
-    for start, stop in ranges:
-        chain.database.compact_range(start, stop)
-        yield
 
 
 def _provable_from(chain: Chain) -> int:

@@ -6,7 +6,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def run_to_end(steps: Generator[None, None, Result]) -> Result:
+def run_to_end(steps: Generator[object, None, Result]) -> Result:
     """Return what sliced work comes to, without pausing."""
     while True:
         try:

@@ -27,6 +27,9 @@ from storage.rows import RowDamaged, open_row, seal_row
 Row = tuple[bytes, bytes | None]
 
 STALE_PAGE_NODES: Final = 1_024
+PINNED_FOR: Final = 4
+"""A snapshot that is being fetched may hold back the pruning of roots for so many times as long."""
+
 PRUNE_PAGES_MAX: Final = 16
 """Pages of stale nodes that one block deletes at the most: more than a block makes, on average."""
 
@@ -89,7 +92,7 @@ class World:
 
     Roots from `oldest_provable` on are kept. `view` is the state after the tip, `certified` the one
     before it, which the tip's header commits to; None after a start, if the tip's block changed
-    something.
+    something. A `pinned` root stays provable for longer, at most `PINNED_FOR` times as long.
     """
 
     database: Database
@@ -99,6 +102,7 @@ class World:
     view: WorldView
     certified: WorldView | None = None
     oldest_provable: int = 0
+    pinned: int | None = None
 
     @property
     def height(self) -> int:
@@ -152,7 +156,7 @@ def stage_world(
     Nothing else may stage or prove meanwhile. Raises `StateCorrupt` for a damaged tree.
     """
     assert height == world.height + 1, "blocks follow one another"
-    oldest = max(world.oldest_provable, height - world.limits.proof_heights + 1)
+    oldest = max(world.oldest_provable, _needed_from(world, height))
     pruned = _pruned_rows(world.database, oldest)
     return (yield from _stage(world.nodes, world.height, writes, height, oldest, pruned))
 
@@ -201,6 +205,15 @@ def prove_entries(world: World, height: int, root: Digest, keys: Sequence[bytes]
         return prove_many(world.nodes, height, keys)
     except (NodeCorrupt, NodeMissing) as problem:
         raise _damaged(world, height, problem) from problem
+
+
+def _needed_from(world: World, height: int) -> int:
+    """Return the first root to keep once `height` is the tip: no pin holds for ever."""
+    proof_heights = world.limits.proof_heights
+    needed = height - proof_heights + 1
+    if world.pinned is not None:
+        needed = min(needed, max(world.pinned, height - PINNED_FOR * proof_heights + 1))
+    return needed
 
 
 def oldest_row(height: int) -> tuple[bytes, bytes]:

@@ -36,7 +36,18 @@ from shell.bodies import FindByDigest, FoundSidecars
 from shell.fetching import LeafRange
 from shell.journal import BodiesRecord
 from shell.mending import BlockCopy
+from shell.snapshots import (
+    ChunkQuery,
+    EntryQuery,
+    EpochQuery,
+    FoundHeaders,
+    FoundReceipts,
+    HeaderQuery,
+    ReceiptsQuery,
+    SnapshotOffer,
+)
 from storage.chain import StoredHeader, Tip
+from storage.history import History
 from tests.unit.ledger.small_consortium import NORTH, registration
 
 PATH = Path(__file__).with_name("exchange.json")
@@ -130,6 +141,17 @@ def make_samples() -> tuple[Any, ...]:
             receipts_root=digest_of("receipts root"),
         ),
         StoredHeader(header=encode(header), certificate=encode(certificate)),
+        SnapshotOffer(oldest_block=3, oldest_state=5, newest_state=7),
+        HeaderQuery(first=7, count=2),
+        FoundHeaders(
+            headers=(StoredHeader(header=encode(header), certificate=encode(certificate)),)
+        ),
+        EpochQuery(epoch=1),
+        EntryQuery(height=7, keys=keys),
+        ChunkQuery(height=7, start=digest_of("key")),
+        ReceiptsQuery(height=7),
+        FoundReceipts(receipts=(b"receipt",)),
+        History(headers_from=2, whole_from=3, indexed_from=3),
     )
 
 
