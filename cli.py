@@ -10,6 +10,7 @@ from commands.demo import demo
 from commands.devnet import devnet
 from commands.doctor import doctor
 from commands.fsck import fsck
+from commands.gov import gov
 from commands.init import init
 from commands.keys import keys
 from commands.node import node
@@ -21,6 +22,7 @@ from commands.record import record
 from commands.running import run
 from commands.sim import sim
 from commands.tx import tx
+from commands.validators import validators
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +45,7 @@ for group in (
     devnet,
     doctor,
     fsck,
+    gov,
     init,
     keys,
     node,
@@ -52,6 +55,7 @@ for group in (
     record,
     sim,
     tx,
+    validators,
 ):
     medledger.add_command(group)
 

@@ -30,7 +30,7 @@ from commands.home import (
 from commands.output import Exit, fail, failures, show
 from ledger.accounts import OrgId, Role
 
-ROLES = tuple(role.value for role in Role)
+ROLES = tuple(role.value for role in Role if role is not Role.NODE)
 
 
 @click.group()

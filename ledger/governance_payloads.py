@@ -23,6 +23,7 @@ class AddOrganisation:
     """A new member with its key agent and admins, each with its keys' proofs for this chain."""
 
     WIRE_TAG: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = PROPOSAL_BYTES_MAX
 
     org: OrgId
     name: Annotated[str, Size(1, 128)]

@@ -63,6 +63,7 @@ class SmallNode:
     keeps_at: tuple[int, ...] = SAFE_NODES
     node_index: int = NODE
     organisation: str = "north"
+    peer_rows: list[dict[str, object]] = field(default_factory=list)
     before_take: Callable[[], None] | None = None
     tree: StoredTree = field(default_factory=StoredTree)
     certified: CertifiedState = field(init=False)
@@ -206,7 +207,7 @@ class SmallNode:
         return {}
 
     def peers(self) -> list[dict[str, object]]:
-        return []
+        return self.peer_rows
 
     def facts(self) -> Facts:
         return make_facts()

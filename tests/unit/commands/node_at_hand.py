@@ -54,12 +54,12 @@ class NodeAtHand:
 
 
 @contextmanager
-def serve_in_thread(home: Path) -> Iterator[NodeAtHand]:
+def serve_in_thread(home: Path, node: SmallNode | None = None) -> Iterator[NodeAtHand]:
     ready: list[str] = []
     is_up, is_over = threading.Event(), threading.Event()
 
     async def work() -> None:
-        async with serve(SmallNode()) as url:
+        async with serve(node or SmallNode()) as url:
             ready.append(url)
             is_up.set()
             await asyncio.to_thread(is_over.wait)
