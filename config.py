@@ -32,18 +32,24 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """The protocol's local clocks, in milliseconds (design: consensus, rules 9 and 14)."""
+    """The protocol's local clocks, in milliseconds (design: consensus, rules 9, 13 and 14).
+
+    A transaction that could be in a block waits at most `liveness_bound_ms` under one primary
+    before this node complains about it.
+    """
 
     base_timeout_ms: int = 2_000
     timeout_cap_ms: int = 60_000
     gather_ms: int = 5
     status_ms: int = 500
+    liveness_bound_ms: int = 20_000
 
     BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {
         "base_timeout_ms": (100, 600_000),
         "timeout_cap_ms": (1_000, 3_600_000),
         "gather_ms": (0, 10_000),
         "status_ms": (50, 60_000),
+        "liveness_bound_ms": (1_000, 3_600_000),
     }
 
 

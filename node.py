@@ -29,7 +29,7 @@ from p2p.config import NetworkConfig
 from p2p.network import Network
 from p2p.registry import OnLink
 from shell import blobs as blob_exchange
-from shell import fetching
+from shell import fetching, receiving
 from shell import gossip as passing_on
 from shell import replica as replica_shell
 from shell.blobs import Blobs
@@ -37,6 +37,7 @@ from shell.blocks import on_upload
 from shell.bodies import Bodies, answer_transactions
 from shell.chain import Chain
 from shell.clock import Clock
+from shell.clocks import keep_comparing
 from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit
@@ -60,12 +61,14 @@ from shell.proposals import Proposals, recall
 from shell.pruning import Pruning, keep_pruning
 from shell.readiness import Readiness, keep_ready
 from shell.replica import Replica, update_backlog
+from shell.reporting import keep_reporting
 from shell.restart import restart
 from shell.sidecars import Sidecars, answer_sidecars
 from shell.snapshots import serve_snapshots
 from shell.sweeping import keep_sweeping
 from shell.verifier import Verifier
 from shell.visits import Visits, answer_guest, keep_visiting, make_visits
+from shell.watching import Watching, keep_watching, make_watching, note_block
 from storage.blobs import open_blobs
 from storage.database import Database
 from storage.journal import close_journal
@@ -101,6 +104,7 @@ class Node:
     sidecars: Sidecars
     visits: Visits
     readiness: Readiness
+    watching: Watching
     api: RunningApi | None = None
     joining: Joining
     pruning: Pruning
@@ -180,6 +184,7 @@ def assemble(
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
     following = make_following(chain, network, keys)
+    gossip = Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True))
     node = Node(
         config=config,
         layout=layout,
@@ -189,7 +194,8 @@ def assemble(
         replica=replica,
         visits=make_visits(replica, following, invite),
         readiness=Readiness(replica=replica, following=following, intake=intake),
-        gossip=Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True)),
+        gossip=gossip,
+        watching=make_watching(replica, config.timeouts, partial(passing_on.announce, gossip)),
         intake=intake,
         blobs=Blobs(
             store=open_blobs(layout.blobs, limits=blob_limits(config.limits)),
@@ -283,10 +289,10 @@ def _make_replica(
 def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None:
     """Say where frames, requests, new transactions and fatal errors go."""
     network, replica, gossip, blobs = node.network, node.replica, node.gossip, node.blobs
-    routes[Kind.CONSENSUS] = partial(replica_shell.on_frame, replica)
+    routes[Kind.CONSENSUS] = partial(receiving.on_frame, replica)
     routes[Kind.TRANSACTIONS] = partial(passing_on.on_batch, gossip)
     network.serve_push(Kind.TRANSACTIONS_LARGE, partial(passing_on.on_large_batch, gossip))
-    receive = partial(replica_shell.receive, replica)
+    receive = partial(receiving.receive, replica)
     is_asked = partial(replica_shell.is_asked, replica)
     network.serve_push(Kind.BLOCKS, partial(on_upload, receive, is_asked, node.chain.chain_id))
     network.serve(Kind.FIND_BLOCK, partial(answer_copy, node.chain))
@@ -314,6 +320,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
     node.intake.on_added = on_added
     node.joining.on_arrived = on_arrived
     replica.on_fatal = on_fatal
+    replica.on_block = partial(note_block, node.watching)
     replica.on_tip = partial(follow_set, node.visits.following)
 
 
@@ -332,6 +339,9 @@ async def start(node: Node, document: GenesisDocument) -> None:
         asyncio.create_task(keep_ready(node.readiness)),
         asyncio.create_task(keep_joining(node.joining)),
         asyncio.create_task(keep_pruning(node.pruning)),
+        asyncio.create_task(keep_watching(node.watching)),
+        asyncio.create_task(keep_comparing(node.replica)),
+        asyncio.create_task(keep_reporting(node.replica, node.intake)),
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(

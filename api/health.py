@@ -46,6 +46,11 @@ async def peers(api: Api, _request: web.Request) -> web.StreamResponse:
     return web.json_response({"peers": api.ports.node.peers()})
 
 
+async def evidence(api: Api, _request: web.Request) -> web.StreamResponse:
+    """Return the proven faults of members: who signed two votes for one slot."""
+    return web.json_response({"evidence": api.ports.node.evidence()})
+
+
 async def doctor(api: Api, _request: web.Request) -> web.StreamResponse:
     """Say in one sentence why no block comes, or that all is well, and from which facts."""
     facts = api.ports.node.facts()

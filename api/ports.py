@@ -180,6 +180,8 @@ class NodePort(Protocol):
 
     def peers(self) -> list[dict[str, object]]: ...
 
+    def evidence(self) -> list[dict[str, object]]: ...
+
     def facts(self) -> Facts:
         """Return what the node knows of itself and the others now."""
 

@@ -210,6 +210,7 @@ OPERATOR_ROUTES: Final = (
     ),
     _get("/v1/consensus", health.consensus, Access.OPERATOR),
     _get("/v1/peers", health.peers, Access.OPERATOR),
+    _get("/v1/evidence", health.evidence, Access.OPERATOR),
     _get("/v1/doctor", health.doctor, Access.OPERATOR),
     _get("/v1/health/live", health.is_live, Access.OPEN),
     _get("/v1/health/ready", health.is_ready, Access.OPEN),

@@ -54,7 +54,7 @@ async def push_proposal(network: Network, proposals: Proposals, effect: SendProp
 
 
 async def on_upload(
-    receive: Callable[[int, Message], None],
+    receive: Callable[[int, Message], object],
     is_asked: Callable[[int], bool],
     chain_id: ChainId,
     peer_id: int,

@@ -19,10 +19,15 @@ REPORTS_MAX: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One proof, and the local time at which this node had both votes."""
+    """One proof, and the local time at which this node had both votes.
+
+    It is submitted again from `retry_ms` on, unless it is settled: recorded, or too old.
+    """
 
     evidence: Evidence
     found_ms: int
+    retry_ms: int = 0
+    is_settled: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,3 +57,8 @@ def keep_report(reports: Reports, evidence: Evidence, now_ms: int) -> None:
             "type": fault.vote.name.lower(),
         },
     )
+
+
+def unsettled(reports: Reports) -> list[Fault]:
+    """Return the faults that the ledger may not have yet, oldest first."""
+    return [fault for fault, known in reports.by_fault.items() if not known.is_settled]

@@ -13,6 +13,7 @@ from crypto.validators import ReplicaId
 from ledger.parameters import Parameters
 from p2p.statistics import PeerStatistics
 from shell.blobs import Blobs
+from shell.clocks import offset_of_peer_ms
 from shell.intake import Intake
 from shell.replica import Replica
 from shell.sidecars import Sidecars
@@ -161,7 +162,7 @@ def _members(replica: Replica) -> Iterator[MemberFacts]:
             height=None if status is None else int(status.height) - 1,
             view=None if status is None else int(status.view),
             is_fenced=status is not None and status.is_fenced,
-            clock_offset_ms=None if status is None else status.clock_ms - heard_at_ms,
+            clock_offset_ms=offset_of_peer_ms(replica, link),
             rtt_ms=link.rtt_ms,
             votes=_votes_of(replica.state, index),
             invalid_messages=_invalid(replica, link),

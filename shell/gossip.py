@@ -6,6 +6,7 @@ proposal names it, and a transaction that nobody decides for a while is sent onc
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,8 +17,10 @@ from ledger.pool import Entry, Pool
 from p2p.errors import P2pError, RequestRefused
 from p2p.frames import SHARED_BYTES_MAX
 from p2p.network import Network
+from shell.allowance import Allowance, spend, take_frame
 from shell.clock import Clock
 from shell.kinds import Kind
+from shell.resting import rest_if_spent
 
 log = logging.getLogger("medledger.gossip")
 
@@ -32,6 +35,9 @@ REPEAT_ENTRIES_MAX = 1_024
 
 BATCH_COST_BYTES = 8 << 10
 """What a batch in hand costs beside its bytes: many tiny ones must pause their sender, too."""
+
+ITEM_US = 100
+"""What decoding and looking up one transaction costs this node's loop, about."""
 
 LARGE_BYTES_MAX = 5 << 20
 
@@ -48,6 +54,7 @@ class Gossip:
     flush: asyncio.TimerHandle | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     malformed: dict[int, int] = field(default_factory=dict)
+    allowances: dict[int, Allowance] = field(default_factory=dict)
     uploading: set[int] = field(default_factory=set)
 
 
@@ -75,12 +82,14 @@ def is_due(age_ms: int) -> bool:
 
 
 def on_batch(gossip: Gossip, peer_id: int, body: bytes) -> None:
-    """Take in a peer's batch; one that does not decode is counted against the peer."""
-    try:
-        batch = decode(SubmitBatch, body)
-    except DecodeError as problem:
-        gossip.malformed[peer_id] = gossip.malformed.get(peer_id, 0) + 1
-        log.warning("malformed batch", extra={"peer": peer_id, "reason": str(problem)})
+    """Take in a peer's batch within its allowance; one that does not decode counts against it."""
+    allowance = gossip.allowances.setdefault(peer_id, Allowance(at_s=time.monotonic()))
+    if not take_frame(allowance, time.monotonic()):
+        return
+    batch = _decode_batch(gossip, peer_id, body)
+    spend(allowance, ITEM_US * len(batch.items) if batch else 0, is_invalid=batch is None)
+    rest_if_spent(gossip.network, peer_id, allowance)
+    if batch is None:
         return
     cost_bytes = len(body) + BATCH_COST_BYTES
     gossip.network.hold(peer_id, cost_bytes)
@@ -141,6 +150,15 @@ def _flush(gossip: Gossip) -> None:
         else:
             for peer_id in gossip.network.connected():
                 _spawn(gossip, _push(gossip, peer_id, batch))
+
+
+def _decode_batch(gossip: Gossip, peer_id: int, body: bytes) -> SubmitBatch | None:
+    try:
+        return decode(SubmitBatch, body)
+    except DecodeError as problem:
+        gossip.malformed[peer_id] = gossip.malformed.get(peer_id, 0) + 1
+        log.warning("malformed batch", extra={"peer": peer_id, "reason": str(problem)})
+        return None
 
 
 async def _received(chunks: AsyncIterator[bytes]) -> bytearray:

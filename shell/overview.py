@@ -1,9 +1,13 @@
 """Where a node stands, in words and numbers for its operator."""
 
 from consensus.state import height_of, primary_at
+from crypto.evidence import Fault
 from crypto.validators import ReplicaId
-from ledger.nodes import get_node
+from ledger.nodes import get_node, get_nodes
+from ledger.proposals import get_evidence
 from p2p.lanes import Lane
+from shell.allowance import Allowance
+from shell.clocks import is_alarming, offset_of_peer_ms, others_offset_ms
 from shell.replica import Replica
 
 
@@ -24,6 +28,12 @@ def consensus_overview(replica: Replica) -> dict[str, object]:
         "tolerated_faults": quorum.f,
         "connected_members": connected,
         "more_failures_survivable": max(0, connected - quorum.strong),
+        "view_changes": {one.value: count for one, count in state.view_changes.items()},
+        "complaints": {
+            str(signer): one.reason.name.lower() for signer, one in sorted(state.complaints.items())
+        },
+        "clock_offset_ms": others_offset_ms(replica),
+        "clock_alarm": is_alarming(replica),
         "fenced": None if state.fence is None else state.fence.reason,
         "tip_time_ms": int(replica.chain.tip.time_ms),
         "pool_transactions": len(replica.proposals.pool),
@@ -55,9 +65,11 @@ def peers_overview(replica: Replica) -> list[dict[str, object]]:
                 "height": None if heard is None else int(heard[0].height) - 1,
                 "view": None if heard is None else int(heard[0].view),
                 "heard_ms": None if heard is None else heard[1],
-                "clock_offset_ms": None if heard is None else heard[0].clock_ms - heard[1],
+                "clock_offset_ms": offset_of_peer_ms(replica, peer),
                 "evidence": 0 if node is None else int(node.evidence_count),
+                "evidence_here": replica.reports.counts[peer.peer_id],
                 "invalid_messages": replica.invalid[peer.peer_id] + sum(peer.invalid.values()),
+                **_allowance_row(replica.allowances.get(peer.peer_id)),
                 "bytes_in": sum(peer.bytes_in.values()),
                 "bytes_out": sum(peer.bytes_out.values()),
                 "consensus_frames_dropped": peer.frames_dropped[Lane.CONSENSUS],
@@ -65,3 +77,58 @@ def peers_overview(replica: Replica) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def evidence_overview(replica: Replica) -> list[dict[str, object]]:
+    """Return the proven faults: those on the ledger, then those that only this node holds yet."""
+    view = replica.chain.view()
+    rows: list[dict[str, object]] = []
+    recorded = set()
+    for node in get_nodes(view):
+        if not node.evidence_count:
+            continue
+        for one in get_evidence(view, node.index):
+            fault = Fault(one.index, one.epoch, one.height, one.view, one.vote)
+            recorded.add(fault)
+            digests = [digest.hex() for digest in one.digests]
+            rows.append(
+                {
+                    **_fault_row(fault, node.org, digests),
+                    "recorded_height": int(one.reported_height),
+                    "reported_by": one.by.hex(),
+                    "tx_id": one.tx_id.hex(),
+                }
+            )
+    for fault, known in replica.reports.by_fault.items():
+        if fault not in recorded:
+            pair = (known.evidence.first, known.evidence.second)
+            member = get_node(view, fault.signer)
+            org = "" if member is None else member.org
+            rows.append(_fault_row(fault, org, [vote.digest.hex() for vote in pair]))
+    return rows
+
+
+def _fault_row(fault: Fault, org: str, digests: list[str]) -> dict[str, object]:
+    return {
+        "node": int(fault.signer),
+        "organisation": org,
+        "epoch": int(fault.epoch),
+        "height": int(fault.height),
+        "view": int(fault.view),
+        "vote": fault.vote.name.lower(),
+        "digests": digests,
+        "recorded_height": None,
+        "reported_by": None,
+        "tx_id": None,
+    }
+
+
+def _allowance_row(allowance: Allowance | None) -> dict[str, object]:
+    """Say what a peer's consensus messages have cost, and what was too much."""
+    known = allowance or Allowance()
+    return {
+        "messages_taken": known.taken,
+        "messages_over_allowance": known.dropped,
+        "pauses": known.pauses,
+        "work_ms": int(known.worked_us / 1_000),
+    }

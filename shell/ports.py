@@ -34,7 +34,7 @@ from shell.fetching import stream_blob
 from shell.freshness import is_fresh
 from shell.intake import Intake
 from shell.mending import Mending, report_damage
-from shell.overview import consensus_overview, peers_overview
+from shell.overview import consensus_overview, evidence_overview, peers_overview
 from shell.replica import Replica
 from shell.sidecars import Sidecars
 from storage import blocks as stored_blocks
@@ -207,6 +207,9 @@ class NodeReads:
 
     def peers(self) -> list[dict[str, object]]:
         return peers_overview(self.replica)
+
+    def evidence(self) -> list[dict[str, object]]:
+        return evidence_overview(self.replica)
 
     def facts(self) -> Facts:
         return gather_facts(self.sources)

@@ -30,6 +30,9 @@ from shell.clock import Clock
 log = logging.getLogger("medledger.proposals")
 
 HASH_BYTES = 32
+HEARD_MAX = 64
+"""Proposals whose arrival is remembered: a few for each height that is agreed on."""
+
 FUTURE_MS_MAX = 60_000
 """A block due later than this is refused: whoever made it has no clock, or means harm."""
 
@@ -45,7 +48,10 @@ class Checked:
 
 @dataclass(slots=True, kw_only=True)
 class Proposals:
-    """Blocks of the next height by digest, and their bodies by the hash of the transaction."""
+    """Blocks of the next height by digest, and their bodies by the hash of the transaction.
+
+    `heard` is when the headers of the latest proposals arrived (local time, ms).
+    """
 
     chain: Chain
     pool: Pool
@@ -53,6 +59,7 @@ class Proposals:
     replica: ReplicaId
     checked: dict[Digest, Checked] = field(default_factory=dict)
     by_hash: dict[Digest, Body] = field(default_factory=dict)
+    heard: dict[Digest, int] = field(default_factory=dict)
 
 
 def make_proposal(proposals: Proposals, request: RequestProposal) -> Block | None:
@@ -102,7 +109,7 @@ async def check(proposals: Proposals, source: Bodies, request: CheckProposal) ->
         _check_count(header, parameters)
         wait_ms = 0
         if request.is_fresh:
-            wait_ms = _wait_ms(header, proposals.clock.now_ms(), parameters)
+            wait_ms = _wait_ms(proposals, header, parameters)
         bodies = await _bodies_of(source, request)
         if wait_ms > 0:
             await asyncio.sleep(wait_ms / 1000)
@@ -204,9 +211,23 @@ def _check_count(header: Header, parameters: Parameters) -> None:
         raise InvalidBlock("block.too_many", f"{header.tx_count} transactions in one block")
 
 
-def _wait_ms(header: Header, now_ms: int, parameters: Parameters) -> int:
+def note_heard(proposals: Proposals, digest: Digest) -> None:
+    """Remember when a proposed header arrived first: that is when its time is compared (rule 12).
+
+    A block that waits here for the execution of its parent must not be refused for our slowness.
+    """
+    if digest in proposals.heard:
+        return
+    proposals.heard[digest] = proposals.clock.now_ms()
+    if len(proposals.heard) > HEARD_MAX:
+        del proposals.heard[next(iter(proposals.heard))]
+
+
+def _wait_ms(proposals: Proposals, header: Header, parameters: Parameters) -> int:
     """Return how long a fresh block is kept until it is due; raise for one that hardly ever is."""
-    wait_ms = check_time(header, now_ms, parameters)
+    now_ms = proposals.clock.now_ms()
+    check_time(header, proposals.heard.get(header_digest(header), now_ms), parameters)
+    wait_ms = max(0, header.time_ms - now_ms - parameters.time_delta_ms)
     if wait_ms > FUTURE_MS_MAX:
         raise InvalidBlock("block.time_future", f"due in {wait_ms} ms")
     return wait_ms

@@ -28,33 +28,24 @@ from consensus.effects import (
     SendProposal,
     SetTimer,
 )
-from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.events import (
     BacklogChanged,
     BlockExecuted,
     Event,
     LoopLagged,
-    MessageReceived,
     ProposalChecked,
     ProposalMade,
     TimerExpired,
     TimerKind,
 )
 from consensus.messages import (
-    Blocks,
     Message,
-    Proposal,
     Status,
-    decode_message,
     encode_message,
 )
 from consensus.state import ReplicaState, height_of
-from consensus.verification import make_verifiable, message_signature_jobs
-from crypto.errors import DecodeError
-from crypto.signatures import is_valid_many
-from crypto.validators import ReplicaId
-from ledger.errors import InvalidBlock
 from p2p.network import Network
+from shell.allowance import Allowance
 from shell.blocks import push_blocks, push_proposal
 from shell.bodies import Bodies
 from shell.chain import Chain
@@ -67,9 +58,9 @@ from shell.membership import is_mute
 from shell.mending import Mending
 from shell.own_keys import OwnKeys
 from shell.proposals import (
+    HASH_BYTES,
     Proposals,
     check,
-    check_proposed,
     forget,
     make_proposal,
     retain,
@@ -92,13 +83,19 @@ def ignore_tip() -> None:
     """Take no notice of a new tip."""
 
 
+def ignore_block(_transactions: int) -> None:
+    """Take no notice of a block."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Replica:
     """The core's state with what performs its effects.
 
-    `on_tip` is called when a block is executed, before the core is told of it.
+    `on_tip` is called when a block is executed, before the core is told of it; then `on_block`
+    with the number of its transactions.
     `events` wait while one is handled; `statuses` are the peers' latest heartbeats with the local
-    time of arrival (ms); `invalid` counts what a peer must not have sent.
+    time of arrival (ms); `invalid` counts what a peer must not have sent,
+    `allowances` say what each may still cost us.
     """
 
     state: ReplicaState
@@ -114,6 +111,7 @@ class Replica:
     first_effects: tuple[Effect, ...]
     on_fatal: Callable[[Exception], None] = log_fatal
     on_tip: Callable[[], None] = ignore_tip
+    on_block: Callable[[int], None] = ignore_block
     events: deque[Event] = field(default_factory=deque)
     is_draining: bool = False
     is_stopped: bool = False
@@ -122,6 +120,7 @@ class Replica:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
     invalid: Counter[int] = field(default_factory=Counter)
+    allowances: dict[int, Allowance] = field(default_factory=dict)
     reports: Reports = field(default_factory=Reports)
     statuses: dict[int, tuple[Status, int]] = field(default_factory=dict)
     lag_ms_max: int = 0
@@ -192,44 +191,6 @@ def update_backlog(replica: Replica) -> None:
     if has_backlog != replica.has_backlog:
         replica.has_backlog = has_backlog
         deliver(replica, BacklogChanged(waiting=has_backlog))
-
-
-def on_frame(replica: Replica, peer_id: int, body: bytes) -> None:
-    """Take a peer's consensus message."""
-    try:
-        message = decode_message(body)
-    except DecodeError as problem:
-        _count_invalid(replica, peer_id, str(problem))
-        return
-    if isinstance(message, Blocks | Proposal):
-        _count_invalid(replica, peer_id, "blocks travel as uploads")
-        return
-    receive(replica, peer_id, message)
-
-
-def receive(replica: Replica, peer_id: int, message: Message) -> None:
-    """Deliver a decoded message once every signature in it is found valid."""
-    sets = replica.chain.validator_sets()
-    message = make_verifiable(message, sets)
-    try:
-        jobs = message_signature_jobs(message, sets, replica.chain.chain_id)
-    except UnknownEpoch:
-        replica.ignored["unknown epoch"] += 1
-        return
-    except InvalidMessage as problem:
-        _count_invalid(replica, peer_id, str(problem))
-        return
-    if not all(is_valid_many(jobs)):
-        _count_invalid(replica, peer_id, "a wrong signature")
-        return
-    try:
-        check_proposed(message)  # After the signatures: a Merkle root over thousands is not cheap.
-    except InvalidBlock as problem:
-        _count_invalid(replica, peer_id, str(problem))
-        return
-    if isinstance(message, Status):
-        replica.statuses[peer_id] = (message, replica.clock.now_ms())
-    deliver(replica, MessageReceived(sender=ReplicaId(peer_id), message=message))
 
 
 def is_asked(replica: Replica, peer_id: int) -> bool:
@@ -310,6 +271,7 @@ async def _execute(replica: Replica, effect: Decide) -> None:
     forget_votes(replica.votes, height)
     replica.on_tip()
     update_backlog(replica)
+    replica.on_block(len(effect.block.payload) // HASH_BYTES)
     chain = replica.chain
     deliver(
         replica,
@@ -341,11 +303,6 @@ def _encoded(replica: Replica, message: Message) -> bytes:
     if isinstance(message, Status):
         message = replace(message, clock_ms=replica.clock.now_ms())
     return encode_message(message)
-
-
-def _count_invalid(replica: Replica, peer_id: int, reason: str) -> None:
-    replica.invalid[peer_id] += 1
-    log.warning("invalid message", extra={"peer": peer_id, "reason": reason})
 
 
 async def _watch_lag(replica: Replica) -> None:

@@ -30,7 +30,8 @@ from shell.chain import wait_height
 from shell.kinds import Kind
 from shell.membership import Following, split_address
 from shell.mending import ASK_TIMEOUT_MS, CERTIFIED_BYTES_MAX, BlockCopy
-from shell.replica import Replica, receive
+from shell.receiving import receive
+from shell.replica import Replica
 
 log = logging.getLogger("medledger.visits")
 

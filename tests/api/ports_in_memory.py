@@ -279,6 +279,9 @@ class MemoryNode:
     def peers(self) -> list[dict[str, object]]:
         return [{"node": 2, "state": "connected", "rtt_ms": 3, "clock_offset_ms": -20}]
 
+    def evidence(self) -> list[dict[str, object]]:
+        return [{"node": 2, "height": 7, "vote": "prepare"}]
+
     def facts(self) -> Facts:
         return make_facts(height=self.hospitals.chain.height)
 

@@ -209,6 +209,9 @@ class SmallNode:
     def peers(self) -> list[dict[str, object]]:
         return self.peer_rows
 
+    def evidence(self) -> list[dict[str, object]]:
+        return []
+
     def facts(self) -> Facts:
         return make_facts()
 

@@ -10,7 +10,8 @@ from consensus.messages import Message, NewView, PrePrepare, Status, ViewChange
 from shell.intake import submit
 from shell.kinds import Kind
 from shell.overview import consensus_overview, peers_overview
-from shell.replica import deliver, is_asked, on_frame
+from shell.receiving import on_frame
+from shell.replica import deliver, is_asked
 from storage.errors import JournalFailed, StorageError
 from tests.unit.p2p.loopback import until
 from tests.unit.shell.one_of_four import ME, PEER, OneOfFour, running_one

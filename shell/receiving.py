@@ -1,0 +1,91 @@
+"""The way in for consensus messages: decode, check every signature, hand over, within limits.
+
+Signatures are checked here and now: a consensus message must not wait behind a batch for the
+workers. So each peer has an allowance (`shell.allowance`); over it the node stops reading that
+peer's connection for a while, and what was read already is dropped. Heartbeats make the others
+send again whatever was lost that way.
+"""
+
+import logging
+import time
+
+from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.events import MessageReceived
+from consensus.messages import (
+    Blocks,
+    Message,
+    NewView,
+    PrePrepare,
+    Proposal,
+    Status,
+    decode_message,
+)
+from consensus.verification import make_verifiable, message_signature_jobs
+from crypto.errors import DecodeError
+from crypto.signatures import is_valid_many
+from crypto.validators import ReplicaId
+from ledger.errors import InvalidBlock
+from shell.allowance import Allowance, spend, take_frame
+from shell.proposals import Proposals, check_proposed, note_heard
+from shell.replica import Replica, deliver
+from shell.resting import rest_if_spent
+
+log = logging.getLogger("medledger.replica")
+
+
+def on_frame(replica: Replica, peer_id: int, body: bytes) -> None:
+    """Take a peer's consensus message, within its allowance."""
+    allowance = replica.allowances.setdefault(peer_id, Allowance(at_s=time.monotonic()))
+    if not take_frame(allowance, time.monotonic()):
+        return
+    started_s = time.perf_counter()
+    is_invalid = not _is_taken(replica, peer_id, body)
+    spend(allowance, (time.perf_counter() - started_s) * 1e6, is_invalid=is_invalid)
+    rest_if_spent(replica.network, peer_id, allowance)
+
+
+def receive(replica: Replica, peer_id: int, message: Message) -> bool:
+    """Deliver a decoded message once every signature in it is found valid; False: it is invalid."""
+    sets = replica.chain.validator_sets()
+    message = make_verifiable(message, sets)
+    try:
+        jobs = message_signature_jobs(message, sets, replica.chain.chain_id)
+    except UnknownEpoch:
+        replica.ignored["unknown epoch"] += 1
+        return True
+    except InvalidMessage as problem:
+        return _count_invalid(replica, peer_id, str(problem))
+    if not all(is_valid_many(jobs)):
+        return _count_invalid(replica, peer_id, "a wrong signature")
+    try:
+        # After the signatures: a Merkle root over thousands is not cheap.
+        _check_block(replica.proposals, message)
+    except InvalidBlock as problem:
+        return _count_invalid(replica, peer_id, str(problem))
+    if isinstance(message, Status):
+        replica.statuses[peer_id] = (message, replica.clock.now_ms())
+    deliver(replica, MessageReceived(sender=ReplicaId(peer_id), message=message))
+    return True
+
+
+def _is_taken(replica: Replica, peer_id: int, body: bytes) -> bool:
+    try:
+        message = decode_message(body)
+    except DecodeError as problem:
+        return _count_invalid(replica, peer_id, str(problem))
+    if isinstance(message, Blocks | Proposal):
+        return _count_invalid(replica, peer_id, "blocks travel as uploads")
+    return receive(replica, peer_id, message)
+
+
+def _check_block(proposals: Proposals, message: Message) -> None:
+    """Raise `InvalidBlock` for a proposed block that cannot be; note when its header arrived."""
+    check_proposed(message)
+    if isinstance(message, PrePrepare | NewView):
+        note_heard(proposals, message.digest)
+
+
+def _count_invalid(replica: Replica, peer_id: int, reason: str) -> bool:
+    replica.invalid[peer_id] += 1
+    log.warning("invalid message", extra={"peer": peer_id, "reason": reason})
+    return False
