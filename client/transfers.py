@@ -6,12 +6,13 @@ checked when they are opened, because only then every byte has been seen.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from client.errors import AnswerRejected, BytesRejected, NotReachable, ReceiptRejected
+from client.epochs import learn_epochs
+from client.errors import AnswerRejected, BytesRejected, ClientError, NotReachable, ReceiptRejected
 from client.http import Node, get_bytes, get_stream, pause_before, put_stream
 from client.trust import Trust
 from crypto.cid import Cid, encode_cid_text
@@ -55,16 +56,36 @@ async def upload_blob(
     answer = await put_stream(node, f"/v1/blobs/{encode_cid_text(cid)}", size_bytes, open_chunks)
     receipts = _receipts(answer)
     try:
-        is_safe = check_storage_receipts(
-            receipts,
-            cid=cid,
-            size_bytes=size_bytes,
-            validators=trust.validators,
-            chain_id=trust.chain_id,
-        )
+        is_safe = _are_enough(trust, receipts, cid, size_bytes)
     except LedgerRefused as problem:
-        raise ReceiptRejected(str(problem)) from problem
+        if not await _has_learned(node, trust):
+            raise ReceiptRejected(str(problem)) from problem
+        is_safe = _are_enough(trust, receipts, cid, size_bytes)
     return Stored(receipts=receipts, is_safe=is_safe)
+
+
+def _are_enough(
+    trust: Trust, receipts: Sequence[StorageReceipt], cid: Cid, size_bytes: int
+) -> bool:
+    """Return whether the promises make the blob safe; raise `Refused` for a wrong one."""
+    return check_storage_receipts(
+        receipts,
+        cid=cid,
+        size_bytes=size_bytes,
+        validators=trust.validators,
+        former=trust.former_validators,
+        chain_id=trust.chain_id,
+    )
+
+
+async def _has_learned(node: Node, trust: Trust) -> bool:
+    """Whether there are validators that were not known yet: one of them may have promised."""
+    known = trust.epoch
+    try:
+        await learn_epochs(node, trust)
+    except ClientError:  # Then the promise stays one of nobody we know.
+        return False
+    return trust.epoch > known
 
 
 async def download_blob(

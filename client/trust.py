@@ -48,6 +48,11 @@ class Trust:
         """The validators of the newest epoch that is known."""
         return self.sets[self.epoch]
 
+    @property
+    def former_validators(self) -> ValidatorSet | None:
+        """The validators of the epoch before; None while only the founders are known."""
+        return self.sets[Epoch(self.epoch - 1)] if self.epoch else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenView:

@@ -4,11 +4,12 @@ from crypto.validators import ReplicaId
 from crypto.votes import Height, View
 from ledger.accounts import get_account
 from ledger.blocks import Header, tx_root
+from ledger.errors import InvalidTransaction
 from ledger.parameters import Parameters
 from ledger.pool import BlockLimits, Entry, Pool
 from ledger.replay import ReplayWindow
 from ledger.state import StateView
-from ledger.validation import ParentFacts
+from ledger.validation import ParentFacts, check_limits
 
 
 def make_block(
@@ -28,7 +29,7 @@ def make_block(
     block can hold any more leave the pool.
     """
     time_ms = max(now_ms, parent.time_ms + 1)
-    entries = _takeable(pool, block_limits(parameters), time_ms, state, replay)
+    entries = _takeable(pool, parameters, time_ms, state, replay)
     header = Header(
         chain_id=parent.chain_id,
         epoch=parent.epoch,
@@ -57,11 +58,11 @@ def block_limits(parameters: Parameters) -> BlockLimits:
 
 
 def _takeable(
-    pool: Pool, limits: BlockLimits, time_ms: int, state: StateView, replay: ReplayWindow
+    pool: Pool, parameters: Parameters, time_ms: int, state: StateView, replay: ReplayWindow
 ) -> tuple[Entry, ...]:
     """Take from the pool, leaving out and removing what no block can hold any more."""
-    taken = pool.take(limits, time_ms=time_ms)
-    kept = tuple([entry for entry in taken if _is_alive(entry, state, replay)])
+    taken = pool.take(block_limits(parameters), time_ms=time_ms)
+    kept = tuple([entry for entry in taken if _is_alive(entry, state, replay, parameters)])
     if len(kept) < len(taken):
         alive = {entry.transaction.tx_id for entry in kept}
         ids = [entry.transaction.tx_id for entry in taken]
@@ -69,8 +70,13 @@ def _takeable(
     return kept
 
 
-def _is_alive(entry: Entry, state: StateView, replay: ReplayWindow) -> bool:
+def _is_alive(entry: Entry, state: StateView, replay: ReplayWindow, parameters: Parameters) -> bool:
+    """Whether the entry may still enter a block: limits may have been lowered while it waited."""
     transaction = entry.transaction
+    try:
+        check_limits(transaction, [len(one) for one in entry.sidecars], parameters)
+    except InvalidTransaction:
+        return False
     if replay.contains(transaction.tx_id, transaction.body.valid_until_ms):
         return False
     sender = get_account(state, transaction.body.sender)

@@ -128,7 +128,7 @@ def check_admission(
     `now_ms` is the later of the clock and the tip's time.
     """
     body = transaction.body
-    _check_limits(transaction, sidecar_sizes, parameters)
+    check_limits(transaction, sidecar_sizes, parameters)
     if replay.contains(transaction.tx_id, body.valid_until_ms):
         raise Replayed(f"transaction {transaction.tx_id.hex()} is in a decided block")
     if body.valid_until_ms <= now_ms:
@@ -142,9 +142,10 @@ def check_admission(
         raise KeyInactive("the transaction is not signed by the sender's key in force")
 
 
-def _check_limits(
+def check_limits(
     transaction: Transaction, sidecar_sizes: Sequence[int], parameters: Parameters
 ) -> None:
+    """Raise an `InvalidTransaction` for sizes or a window above the parameters in force."""
     body = transaction.body
     if len(sidecar_sizes) != len(body.sidecars):
         raise InvalidSidecars(f"{len(sidecar_sizes)} sidecars where {len(body.sidecars)} are due")
@@ -175,7 +176,7 @@ def _check_sizes(
     size = 0
     for transaction, sizes in zip(transactions, sidecar_sizes, strict=True):
         try:
-            _check_limits(transaction, sizes, parameters)
+            check_limits(transaction, sizes, parameters)
         except InvalidTransaction as problem:
             raise _invalid(transaction, problem.code, str(problem)) from problem
         size += transaction.size_bytes + sum(sizes)

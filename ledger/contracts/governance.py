@@ -69,11 +69,18 @@ def get_validators(view: StateView) -> ValidatorSet:
     return _validators(encoded)
 
 
+def get_former_validators(view: StateView) -> ValidatorSet | None:
+    """Return the set of the epoch before the newest; None while the founders' is the only one."""
+    latest = get_latest_epoch(view)
+    entry = get_epoch(view, latest.epoch - 1) if latest.epoch else None
+    return None if entry is None else entry.validators
+
+
 def get_latest_epoch(view: StateView) -> LatestEpoch:
     """Return the epoch of the set in this state: after block h, that of height h + 2."""
     encoded = view.get(LATEST_EPOCH_KEY)
     assert encoded is not None, "genesis wrote the first epoch"
-    return decode(LatestEpoch, encoded)
+    return _latest(encoded)
 
 
 def get_epoch(view: StateView, epoch: int) -> EpochEntry | None:
@@ -131,6 +138,11 @@ def _begin_epoch(state: Overlay, epoch: Epoch, first_height: int, validators: Va
 @lru_cache(maxsize=8)
 def _validators(encoded: bytes) -> ValidatorSet:
     return decode(ValidatorSet, encoded)
+
+
+@lru_cache(maxsize=8)
+def _latest(encoded: bytes) -> LatestEpoch:
+    return decode(LatestEpoch, encoded)
 
 
 @lru_cache(maxsize=8)

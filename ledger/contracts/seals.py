@@ -12,7 +12,7 @@ from crypto.signatures import SignatureJob
 from ledger.access_state import get_grants
 from ledger.accounts import get_organisation
 from ledger.contract import Context
-from ledger.contracts.governance import get_validators
+from ledger.contracts.governance import get_former_validators, get_validators
 from ledger.errors import Refused
 from ledger.patients import check_patient
 from ledger.recipients import Recipient, check_recipients, recipients, recipients_among
@@ -63,6 +63,7 @@ def add_seal(context: Context, record: RecordFacts, version_id: VersionId, new: 
         cid=new.cid,
         size_bytes=new.size_bytes,
         validators=get_validators(context.state),
+        former=get_former_validators(context.state),
         chain_id=context.chain_id,
     )
     seal = Seal(

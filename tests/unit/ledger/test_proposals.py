@@ -331,6 +331,39 @@ def test_an_entry_whose_key_has_ended_leaves_the_pool_instead_of_entering_a_bloc
     assert len(pool) == 0
 
 
+@pytest.mark.parametrize(
+    "lowered",
+    [
+        {"tx_window_ms_max": 1_000},
+        {"transaction_bytes_max": 4 << 10},
+        {"sidecar_bytes_max": 1 << 10},
+    ],
+)
+def test_what_waits_above_limits_lowered_since_leaves_the_pool(lowered: dict[str, int]) -> None:
+    """Else every primary would propose a block that all others refuse."""
+    sidecars = (Digest(b"d" * 32),)
+    one = transaction(1, sidecars=sidecars)
+    pool = Pool(PoolLimits(transactions_max=9, bytes_max=1 << 20, account_transactions_max=9))
+    pool.add(one, [bytes(5_000)], CREATED_MS)
+
+    entries = [
+        make_block(
+            pool,
+            parent=parent(),
+            state=CONSORTIUM.state,
+            replay=window(),
+            parameters=parameters,
+            proposer=ReplicaId(3),
+            view=View(0),
+            now_ms=NOW_MS,
+        )[1]
+        for parameters in (Parameters(), Parameters(**lowered))
+    ]
+
+    assert [len(found) for found in entries] == [1, 0]
+    assert len(pool) == 0
+
+
 def test_limits_of_number_make_a_block_invalid() -> None:
     many = [transaction(number, (ADMIN, OTHER)[number % 2]) for number in range(11)]
     ten = Parameters(block_transactions_max=10)
