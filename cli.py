@@ -13,6 +13,7 @@ from commands.fsck import fsck
 from commands.gov import gov
 from commands.init import init
 from commands.keys import keys
+from commands.metrics import metrics
 from commands.node import node
 from commands.output import Settings
 from commands.peers import peers
@@ -48,6 +49,7 @@ for group in (
     gov,
     init,
     keys,
+    metrics,
     node,
     peers,
     person,

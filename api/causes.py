@@ -54,6 +54,24 @@ def find_not_a_member(facts: Facts) -> str | None:
     )
 
 
+def find_mute(facts: Facts) -> str | None:
+    if not facts.is_mute:
+        return None
+    return (
+        f"The ledger has a vote key for {facts.node} that is not in its keys/: it follows and does"
+        " not vote. Restore that keystore, or have the node re-keyed."
+    )
+
+
+def find_listening(facts: Facts) -> str | None:
+    if facts.listening_to is None:
+        return None
+    return (
+        f"{facts.node} has just started and listens before it votes, for others to show what it"
+        f" may have forgotten: {names(facts.listening_to) or 'nobody'} answered so far."
+    )
+
+
 def find_fenced(facts: Facts) -> str | None:
     fence = facts.fence
     if fence is None:
@@ -257,6 +275,16 @@ def find_block_damaged(facts: Facts) -> str | None:
     return f"Damaged on the disk, and waiting for a copy from a peer: block {shown}."
 
 
+def find_equivocation(facts: Facts) -> str | None:
+    found = [f"{one.name} (for {one.evidence})" for one in facts.others if one.evidence]
+    return f"Proven to have signed two votes for one slot: {names(found)}." if found else None
+
+
+def find_complaint(facts: Facts) -> str | None:
+    found = [f"{one.name} ({one.complaint})" for one in facts.others if one.complaint]
+    return f"Complain about the primary: {names(found)}." if found else None
+
+
 def find_member_invalid(facts: Facts) -> str | None:
     found = [
         f"{one.name} ({one.invalid_messages})"
@@ -267,7 +295,8 @@ def find_member_invalid(facts: Facts) -> str | None:
 
 
 def voting_names(facts: Facts) -> list[str]:
-    is_ours = facts.is_member and facts.fence is None and facts.stopped is None
+    can_sign = facts.fence is None and facts.stopped is None and not facts.is_mute
+    is_ours = facts.is_member and can_sign
     own = [facts.node] if is_ours else []
     return [*own, *(one.name for one in facts.others if is_voting(facts, one))]
 

@@ -100,6 +100,11 @@ RULES: Final = (
         find=causes.find_not_a_member,
     ),
     Rule(
+        code="mute",
+        meaning="the vote key that the ledger has for this node is not in its keys/",
+        find=causes.find_mute,
+    ),
+    Rule(
         code="fenced",
         meaning="this node may have forgotten what it signed, and signs nothing yet",
         find=causes.find_fenced,
@@ -118,6 +123,11 @@ RULES: Final = (
         code="no_quorum",
         meaning="too few members can vote: silent, not connected, fenced or behind",
         find=causes.find_no_quorum,
+    ),
+    Rule(
+        code="listening",
+        meaning="this node has just started, and hears the others before it votes",
+        find=causes.find_listening,
     ),
     Rule(
         code="wrong_key",
@@ -184,6 +194,18 @@ RULES: Final = (
         code="member_silent",
         meaning="a member does not vote, and the quorum stands without it",
         find=causes.find_member_silent,
+        is_note=True,
+    ),
+    Rule(
+        code="equivocation",
+        meaning="a member is proven to have signed two votes for one slot",
+        find=causes.find_equivocation,
+        is_note=True,
+    ),
+    Rule(
+        code="complaint",
+        meaning="a member complains that the primary is slow, or leaves transactions out",
+        find=causes.find_complaint,
         is_note=True,
     ),
     Rule(

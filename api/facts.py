@@ -19,7 +19,8 @@ class MemberFacts:
     `link` is connected, connecting or refused, for `link_ms` now, for `link_reason` if not
     connected. `heard_ms` ago came its last heartbeat; that said it had decided `height`, stood in
     `view` and was fenced or not. `votes` are the kinds of votes it has sent for the block that is
-    being agreed in the present view.
+    being agreed in the present view, `evidence` the slots for which it is proven to have signed two
+    votes, `complaint` its reason if it complains about the primary of view 0.
     """
 
     index: int
@@ -35,6 +36,8 @@ class MemberFacts:
     rtt_ms: float | None = None
     votes: tuple[str, ...] = ()
     invalid_messages: int = 0
+    evidence: int = 0
+    complaint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +103,10 @@ class Facts:
     `quorum` of `members` votes are needed and `faults` may be missing. `height` is the last
     executed block, executed `since_block_ms` ago (or the start); the next is due `due_ms` after it.
     `phase` says how far that has come here: waiting, proposed, prepared, committed. `view`,
-    `primary`, `votes` (our own) and `others` speak of it. `view_changes` counts those of this
-    height. `lag_ms` is the longest absence of the event loop, `sync_ms` the slowest flush of the
-    journal, both of the last half minute.
+    `primary`, `votes` (our own) and `others` speak of it. `lag_ms` is the longest absence of the
+    event loop, `sync_ms` the slowest flush of the journal, both of the last half minute. `is_mute`:
+    the ledger's vote key for the node is not here. `listening_to` are the members that have
+    answered a node that has just started, None once it votes.
     """
 
     node: str
@@ -134,6 +138,8 @@ class Facts:
     fetching_from: str | None = None
     damaged_blocks: tuple[int, ...] = ()
     stopped: Stopped | None = None
+    is_mute: bool = False
+    listening_to: tuple[str, ...] | None = None
 
     @property
     def silent_after_ms(self) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.facts import Facts
+from api.metrics import Measures
 from crypto.hashing import ChainId, Digest
 from crypto.votes import Height
 from ledger.blocks import Receipt
@@ -184,6 +185,9 @@ class NodePort(Protocol):
 
     def facts(self) -> Facts:
         """Return what the node knows of itself and the others now."""
+
+    def measures(self) -> Measures:
+        """Return the node's numbers for monitoring, by their names in `api.metrics`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,16 @@ def get_json(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
     return _answer_to(urllib.request.Request(_address(url, path)), timeout_s)  # noqa: S310
 
 
+def get_text(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> str:
+    """Return what the node answers as text; raises as `get_json`."""
+    request = urllib.request.Request(_address(url, path))  # noqa: S310 - checked in `_address`
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            return str(answer.read().decode("utf-8"))
+    except http.client.HTTPException as problem:
+        raise ValueError(str(problem) or type(problem).__name__) from problem
+
+
 def post_json(url: str, path: str, body: object, *, timeout_s: float = TIMEOUT_S) -> Any:
     """Return what the node answers to a JSON body; raises as `get_json`."""
     request = urllib.request.Request(  # noqa: S310 - checked in `_address`

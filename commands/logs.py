@@ -12,15 +12,20 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class EventFormatter(logging.Formatter):
-    """Writes `time level logger event` and whatever the event was logged with."""
+    """Writes `time level logger event` and whatever the event was logged with.
 
-    def __init__(self, *, as_json: bool) -> None:
+    `replica` is the index of the node that writes: lines of several nodes may be read as one.
+    """
+
+    def __init__(self, *, as_json: bool, replica: int | None = None) -> None:
         super().__init__()
         self.as_json = as_json
+        self.replica = {} if replica is None else {"replica": replica}
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        own = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        fields = self.replica | own
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -36,10 +41,10 @@ class EventFormatter(logging.Formatter):
         return " ".join(_one_line(part) for part in (*head.values(), *told))
 
 
-def start_logging(level: str, *, as_json: bool) -> None:
+def start_logging(level: str, *, as_json: bool, replica: int | None = None) -> None:
     """Send the node's events to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(EventFormatter(as_json=as_json))
+    handler.setFormatter(EventFormatter(as_json=as_json, replica=replica))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -56,7 +56,7 @@ def start(
         fail(Exit.USAGE, "node.optimized", "run Python without -O: the node's checks must stay on")
     with failures(NODE_ERRORS), LastWords(directory):
         config = load_config(directory / "node.toml")
-        start_logging(log_level or config.log_level, as_json=log_json)
+        start_logging(log_level or config.log_level, as_json=log_json, replica=config.node_index)
         passphrase = read_passphrase(passphrase_file, what=f"the node in {directory}")
         _run(config, passphrase)
 

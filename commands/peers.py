@@ -15,5 +15,6 @@ def peers(url: str) -> None:
     Example:
       medledger peers --node http://127.0.0.1:8080
     """
-    columns = ("node", "organisation", "state", "height", "view", "rtt_ms", "clock_offset_ms")
-    show_rows("Peers", (*columns, "invalid_messages", "evidence", "reason"), fetch_peers(url))
+    link = ("node", "organisation", "state", "silent", "reason", "rtt_ms", "clock_offset_ms")
+    said = ("height", "view", "invalid_messages", "evidence")
+    show_rows("Peers", (*link, *said), fetch_peers(url))

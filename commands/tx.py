@@ -8,7 +8,8 @@ import click
 
 from commands.home import digest_named
 from commands.http_status import get_json, node_url_option, post_json, told_by_node
-from commands.output import Exit, fail, failures, settings, show
+from commands.output import Exit, fail, failures, settings, show, show_rows
+from commands.trace import as_row, read_events, trace
 from ledger.replay import Status
 
 WAIT_S_MAX = 30
@@ -18,7 +19,7 @@ OUTCOMES = {"COMMITTED": Exit.OK, "REFUSED": Exit.REFUSED, "EXPIRED": Exit.REFUS
 
 @click.group()
 def tx() -> None:
-    """Transactions: show, submit."""
+    """Transactions: show, submit, trace."""
 
 
 @tx.command(name="show")
@@ -68,6 +69,35 @@ def submit(file: Path, wait_s: int, url: str) -> None:
         path = f"/v1/transactions/{answer['tx_id']}?wait_ms={wait_s * 1000}"
         found = {**get_json(url, path, timeout_s=wait_s + ANSWER_S)}
     _show_status(found)
+
+
+@tx.command(name="trace")
+@click.argument("tx_id")
+@click.argument(
+    "logs",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+)
+def trace_transaction(tx_id: str, logs: tuple[Path, ...]) -> None:
+    """Read the path of a transaction together from the LOGS of nodes (JSON, level debug).
+
+    \b
+    Example:
+      medledger tx trace 9b...77 devnet/nodes/*/node.log
+    """
+    wanted = digest_named(tx_id, "transaction id").hex()
+    with failures({OSError: Exit.LOCAL}):
+        found = trace((event for path in logs for event in read_events(path)), wanted)
+    if not found:
+        fail(
+            Exit.REFUSED,
+            "trace.nothing",
+            f"no line of these logs is about {wanted}: are they written with --log-json and"
+            " --log-level debug, and of that time?",
+        )
+    columns = ("time", "replica", "event", "height", "view", "what")
+    show_rows("Path", columns, [as_row(event) for event in found])
 
 
 def _show_status(status: dict[str, Any]) -> None:

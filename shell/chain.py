@@ -5,6 +5,7 @@ and who waits for a height or a receipt. All of it moves when a block is publish
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ from storage import blocks as stored_blocks
 from storage import receipts as stored_receipts
 from storage.chain import Chain as StoredChain
 from storage.chain import Tip
+
+log = logging.getLogger("medledger.chain")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -232,7 +235,9 @@ async def wait_receipt(chain: Chain, tx_id: Digest, timeout_ms: int) -> Transact
             waiters.remove(waiter)
             if not waiters:
                 del chain.receipt_waiters[tx_id]
-    return chain.status(tx_id)
+    status = chain.status(tx_id)
+    log.debug("receipt told", extra={"tx": tx_id.hex(), "state": status.state.value})
+    return status
 
 
 def _replay_before(

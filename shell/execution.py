@@ -70,7 +70,7 @@ async def execute(
     chain.pool.remove([one.tx_id for one in transactions])
     settle_sidecars(chain, sidecars, transactions, result.sidecars)
     publish(chain, transactions)
-    _log_block(header, result)
+    _log_receipts(block.height, result)
     return result
 
 
@@ -104,11 +104,12 @@ async def _transactions_of(
     return transactions
 
 
-def _log_block(header: Header, result: BlockResult) -> None:
-    log.info(
-        "block",
-        extra={"height": header.height, "view": header.view, "transactions": header.tx_count},
-    )
-    for index, reason in result.reasons.items():
-        receipt = result.receipts[index]
-        log.info("refused", extra={"tx": receipt.tx_id.hex(), "code": receipt.code, "why": reason})
+def _log_receipts(height: int, result: BlockResult) -> None:
+    """Say what became of each transaction: of the refused always, and in which words."""
+    for index, receipt in enumerate(result.receipts):
+        place = {"tx": receipt.tx_id.hex(), "height": height, "index": index, "code": receipt.code}
+        reason = result.reasons.get(index)
+        if reason is not None:
+            log.info("refused", extra={**place, "why": reason})
+        elif log.isEnabledFor(logging.DEBUG):
+            log.debug("executed", extra=place)

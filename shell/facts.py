@@ -1,6 +1,6 @@
 """Gathering what a node knows (`api.facts`) from the rooms that know it; built when asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,12 @@ DAMAGED_TOLD_MAX = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A part of the node directory and how much of its disk is kept free for it."""
+    """A part of the node directory, what is kept free for it, and what it takes now."""
 
     part: str
     path: Path
     reserve_bytes: int
+    used_bytes: Callable[[], int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,17 +48,29 @@ def make_sources(replica: Replica, intake: Intake, blobs: Blobs, sidecars: Sidec
         replica=replica,
         intake=intake,
         disks=(
-            Disk(part="ledger", path=database.path, reserve_bytes=database.reserve_bytes),
-            Disk(part="journal", path=replica.votes.journal.directory, reserve_bytes=0),
+            Disk(
+                part="ledger",
+                path=database.path,
+                reserve_bytes=database.reserve_bytes,
+                used_bytes=database.size_bytes,
+            ),
+            Disk(
+                part="journal",
+                path=replica.votes.journal.directory,
+                reserve_bytes=0,
+                used_bytes=lambda: replica.votes.journal.size_bytes,
+            ),
             Disk(
                 part="sidecars",
                 path=sidecars.store.directory,
                 reserve_bytes=sidecars.store.reserve_bytes,
+                used_bytes=lambda: sidecars.store.size_bytes,
             ),
             Disk(
                 part="blobs",
                 path=blobs.store.directory,
                 reserve_bytes=blobs.store.limits.reserve_bytes,
+                used_bytes=lambda: blobs.store.stored_bytes,
             ),
         ),
     )
@@ -108,6 +121,8 @@ def gather_facts(sources: Sources) -> Facts:
         fetching_from=_fetching_from(replica),
         damaged_blocks=tuple(sorted(replica.mending.damaged)[:DAMAGED_TOLD_MAX]),
         stopped=_stopped(replica),
+        is_mute=state.members.is_mute,
+        listening_to=_listening_to(replica),
     )
 
 
@@ -166,6 +181,8 @@ def _members(replica: Replica) -> Iterator[MemberFacts]:
             rtt_ms=link.rtt_ms,
             votes=_votes_of(replica.state, index),
             invalid_messages=_invalid(replica, link),
+            evidence=replica.reports.counts[link.peer_id],
+            complaint=_complaint(replica.state, index),
         )
 
 
@@ -217,6 +234,18 @@ def _fence(replica: Replica) -> FenceFacts | None:
         if fence.lift_height is None
         else int(max(fence.lift_height, fence.signed_height)),
     )
+
+
+def _listening_to(replica: Replica) -> tuple[str, ...] | None:
+    listening = replica.state.listening
+    if listening is None:
+        return None
+    return tuple(name_of(replica, index) for index in sorted(listening.answered))
+
+
+def _complaint(state: ReplicaState, index: ReplicaId) -> str:
+    complaint = state.complaints.get(index)
+    return "" if complaint is None else complaint.reason.name.lower()
 
 
 def _refusal(replica: Replica) -> RefusalFacts | None:

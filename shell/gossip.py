@@ -144,6 +144,10 @@ async def close(gossip: Gossip) -> None:
 def _flush(gossip: Gossip) -> None:
     gossip.flush = None
     entries, gossip.outgoing = gossip.outgoing, []
+    if log.isEnabledFor(logging.DEBUG):
+        peers = list(gossip.network.connected())
+        for entry in entries:
+            log.debug("gossiped", extra={"tx": entry.transaction.tx_id.hex(), "peers": peers})
     for batch in make_batches(entries):
         if len(batch) <= SHARED_BYTES_MAX:
             gossip.network.broadcast(Kind.TRANSACTIONS, batch)

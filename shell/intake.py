@@ -184,8 +184,17 @@ def _pool_all(
         else:
             answers.append(_pool_one(intake, transaction, sidecars, added))
     if added:
+        _log_pooled(added, is_gossip)
         intake.on_added(added, is_gossip)
     return answers
+
+
+def _log_pooled(added: Sequence[Entry], is_gossip: bool) -> None:
+    """Begin the path of each transaction in the log: who brought it to this node."""
+    if log.isEnabledFor(logging.DEBUG):
+        for entry in added:
+            tx_id, by = entry.transaction.tx_id.hex(), "peer" if is_gossip else "user"
+            log.debug("pooled", extra={"tx": tx_id, "by": by, "bytes": entry.size_bytes})
 
 
 def _pool_one(
@@ -210,6 +219,9 @@ def _pending(tx_id: Digest) -> Submitted:
 
 
 def _not_taken(tx_id: Digest | None, problem: InvalidTransaction | PoolError) -> NotTaken:
+    if log.isEnabledFor(logging.DEBUG):
+        told = None if tx_id is None else tx_id.hex()
+        log.debug("not taken", extra={"tx": told, "code": problem.code, "why": str(problem)})
     return NotTaken(
         tx_id=tx_id,
         code=problem.code,

@@ -1,5 +1,7 @@
 """Where a node stands, in words and numbers for its operator."""
 
+from api.facts import HEARTBEATS_MISSED, WAIT_MIN_MS
+from api.phrases import span
 from consensus.state import height_of, primary_at
 from crypto.evidence import Fault
 from crypto.validators import ReplicaId
@@ -65,6 +67,7 @@ def peers_overview(replica: Replica) -> list[dict[str, object]]:
                 "height": None if heard is None else int(heard[0].height) - 1,
                 "view": None if heard is None else int(heard[0].view),
                 "heard_ms": None if heard is None else heard[1],
+                "silent": _silence(replica, peer.peer_id),
                 "clock_offset_ms": offset_of_peer_ms(replica, peer),
                 "evidence": 0 if node is None else int(node.evidence_count),
                 "evidence_here": replica.reports.counts[peer.peer_id],
@@ -132,3 +135,13 @@ def _allowance_row(allowance: Allowance | None) -> dict[str, object]:
         "pauses": known.pauses,
         "work_ms": int(known.worked_us / 1_000),
     }
+
+
+def _silence(replica: Replica, peer_id: int) -> str | None:
+    """Say for how long a member has missed its heartbeats, None if it has not."""
+    heard = replica.statuses.get(peer_id)
+    if heard is None:
+        return "never heard"
+    silent_ms = replica.clock.now_ms() - heard[1]
+    longest_ms = max(WAIT_MIN_MS, HEARTBEATS_MISSED * replica.state.config.status_ms)
+    return span(silent_ms) if silent_ms > longest_ms else None

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from api.facts import Facts
+from api.metrics import Measures
 from api.ports import (
     LogEntry,
     NotTaken,
@@ -33,6 +34,7 @@ from shell.facts import Sources, gather_facts, make_sources
 from shell.fetching import stream_blob
 from shell.freshness import is_fresh
 from shell.intake import Intake
+from shell.measures import gather_measures
 from shell.mending import Mending, report_damage
 from shell.overview import consensus_overview, evidence_overview, peers_overview
 from shell.replica import Replica
@@ -213,6 +215,9 @@ class NodeReads:
 
     def facts(self) -> Facts:
         return gather_facts(self.sources)
+
+    def measures(self) -> Measures:
+        return gather_measures(self.sources)
 
 
 class NothingCertified(Exception):

@@ -124,6 +124,11 @@ async def check(proposals: Proposals, source: Bodies, request: CheckProposal) ->
 
 def remember(proposals: Proposals, checked: Checked) -> None:
     """Keep a block until its height is decided, or the core has lost interest (`retain`)."""
+    if checked.block.digest not in proposals.checked and log.isEnabledFor(logging.DEBUG):
+        block = checked.block
+        place = {"height": block.height, "view": block.view, "digest8": block.digest.hex()[:8]}
+        for body in checked.bodies:
+            log.debug("in proposal", extra={"tx": body.transaction.tx_id.hex(), **place})
     proposals.checked[checked.block.digest] = checked
     for body in checked.bodies:
         proposals.by_hash[body.transaction.signed_hash] = body

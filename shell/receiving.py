@@ -29,6 +29,7 @@ from shell.allowance import Allowance, spend, take_frame
 from shell.proposals import Proposals, check_proposed, note_heard
 from shell.replica import Replica, deliver
 from shell.resting import rest_if_spent
+from shell.timeline import note_message
 
 log = logging.getLogger("medledger.replica")
 
@@ -64,6 +65,7 @@ def receive(replica: Replica, peer_id: int, message: Message) -> bool:
         return _count_invalid(replica, peer_id, str(problem))
     if isinstance(message, Status):
         replica.statuses[peer_id] = (message, replica.clock.now_ms())
+    note_message(replica.timeline, peer_id, message)
     deliver(replica, MessageReceived(sender=ReplicaId(peer_id), message=message))
     return True
 

@@ -65,7 +65,13 @@ from shell.proposals import (
     make_proposal,
     retain,
 )
-from shell.timeline import Timeline, note_effect, note_executed, note_refusal
+from shell.timeline import (
+    Timeline,
+    added_ms,
+    note_effect,
+    note_executed,
+    note_refusal,
+)
 from storage.sidecars import SidecarStore
 
 log = logging.getLogger("medledger.replica")
@@ -264,9 +270,11 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
 
 async def _execute(replica: Replica, effect: Decide) -> None:
     """Execute a decided block; whatever goes wrong here ends the node (`_on_task_done`)."""
+    added = added_ms(replica.proposals.pool, effect.block)
     await execute(replica.chain, replica.proposals, replica.sidecars, effect)
-    height = effect.block.height
-    note_executed(replica.timeline)
+    height, now_ms = effect.block.height, replica.clock.now_ms()
+    others = [one for one in replica.state.members.order if one != replica.state.config.replica]
+    note_executed(replica.timeline, effect.block, [now_ms - one for one in added], others)
     forget(replica.proposals, height)
     forget_votes(replica.votes, height)
     replica.on_tip()

@@ -4,15 +4,30 @@ Filled by the effects that the core asks for, read by who diagnoses and measures
 decides anything, and everything is bounded.
 """
 
+import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from api.metrics import Histogram
 from consensus.blocks import Block
 from consensus.effects import Broadcast, CheckProposal, Decide, Effect
-from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
+from consensus.messages import Commit, Message, NewView, Prepare, PrePrepare, ViewChange, Vote
+from ledger.pool import Pool
+from shell.proposals import HASH_BYTES, payload_hashes
+
+log = logging.getLogger("medledger.timeline")
+
+PHASES: Final = ("proposed", "voted", "prepared", "committed", "executed")
+"""What becomes of a block on one replica, in this order; each phase lasts from the one before."""
+
+VOTE_PHASES: Final[dict[type[Vote], str]] = {
+    PrePrepare: "proposed",
+    Prepare: "voted",
+    Commit: "prepared",
+}
 
 WINDOW_S: Final = 30.0
 """For how long an absence of the loop, or a slow flush, is worth telling."""
@@ -56,17 +71,25 @@ class Peak:
 class Timeline:
     """Times are those of `clock_s` (monotonic); `marks` are those of the height under agreement.
 
-    `executed_s` is when the last block was executed, or the start. `view_changes_sent` counts, over
-    all heights, how often this replica left a view; `lag` is the loop's, `sync` the journal's.
+    `executed_s` is when the last block was executed, or the start. `phases` and `latency` are in
+    seconds. `commits` has the highest height for which a member's commit came, `votes_missing` how
+    many blocks went by without one. `lag` is the loop's, `sync` the journal's.
     """
 
     clock_s: Callable[[], float] = time.monotonic
     executed_s: float = field(init=False)
     marks: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, Histogram] = field(
+        default_factory=lambda: {one: Histogram() for one in PHASES}
+    )
+    latency: Histogram = field(default_factory=Histogram)
+    blocks: int = 0
+    transactions: int = 0
+    commits: dict[int, int] = field(default_factory=dict)
+    votes_missing: Counter[int] = field(default_factory=Counter)
     refusal: Refusal | None = None
-    failure: Exception | None = None
     refusals: Counter[str] = field(default_factory=Counter)
-    view_changes_sent: int = 0
+    failure: Exception | None = None
     lag: Peak = field(init=False)
     sync: Peak = field(init=False)
 
@@ -79,24 +102,63 @@ class Timeline:
 def note_effect(timeline: Timeline, effect: Effect) -> None:
     """Mark how far the block under agreement has come."""
     match effect:
-        case CheckProposal() | Broadcast(message=PrePrepare() | NewView()):
-            _mark(timeline, "proposed")
-        case Broadcast(message=Prepare()):
-            _mark(timeline, "checked")
-        case Broadcast(message=Commit()):
-            _mark(timeline, "prepared")
-        case Broadcast(message=ViewChange()):
-            timeline.view_changes_sent += 1
+        case CheckProposal():
+            _mark(timeline, "proposed", effect.block.height, effect.view, effect.block.digest)
+        case Broadcast(message=PrePrepare() | Prepare() | Commit() as vote):
+            _mark(timeline, VOTE_PHASES[type(vote)], vote.height, vote.view, vote.digest)
+        case Broadcast(message=NewView() as vote):
+            _mark(timeline, "proposed", vote.height, vote.view, vote.digest)
+        case Broadcast(message=ViewChange() as vote):
+            log.info("view change", extra={"height": vote.height, "view": vote.view})
         case Decide():
-            _mark(timeline, "committed")
+            _mark(
+                timeline, "committed", effect.block.height, effect.block.view, effect.block.digest
+            )
         case _:
             pass  # What moves no block forward.
 
 
-def note_executed(timeline: Timeline) -> None:
-    """Begin the next height."""
-    timeline.executed_s = timeline.clock_s()
+def note_message(timeline: Timeline, peer_id: int, message: Message) -> None:
+    """Remember for which height a member's commit came last."""
+    if isinstance(message, Commit) and peer_id >= 0:  # Guests have other ids, and no vote.
+        timeline.commits[peer_id] = max(timeline.commits.get(peer_id, 0), message.height)
+
+
+def note_executed(
+    timeline: Timeline, block: Block, waited_ms: Sequence[int], others: Sequence[int]
+) -> None:
+    """End a height: say how long it took, whose commit did not come, and begin the next.
+
+    `waited_ms` is how long each of its transactions was here; a commit for the block before is
+    still in time, as its sender is not behind.
+    """
+    now_s = timeline.clock_s()
+    marks = {**timeline.marks, "executed": now_s}
+    took_ms = {}
+    before_s = timeline.executed_s
+    for phase in PHASES:
+        if phase in marks:
+            timeline.phases[phase].observe(max(0.0, marks[phase] - before_s))
+            took_ms[f"{phase}_ms"] = int((marks[phase] - before_s) * 1_000)
+            before_s = marks[phase]
+    count = len(block.payload) // HASH_BYTES
+    timeline.blocks += 1
+    timeline.transactions += count
+    for elapsed_ms in waited_ms:
+        timeline.latency.observe(elapsed_ms / 1_000)
+    for index in others if "prepared" in marks else ():  # A fetched block came without votes.
+        if timeline.commits.get(index, 0) < block.height - 1:
+            timeline.votes_missing[index] += 1
+    place = {"height": block.height, "view": block.view, "digest8": block.digest.hex()[:8]}
+    log.info("block", extra={**place, "transactions": count, **took_ms})
+    timeline.executed_s = now_s
     timeline.marks.clear()
+
+
+def added_ms(pool: Pool, block: Block) -> tuple[int, ...]:
+    """Return when those of a block's transactions that wait in our pool came into it."""
+    entries = (pool.get(one) for one in payload_hashes(block.payload))
+    return tuple(entry.added_ms for entry in entries if entry is not None)
 
 
 def note_refusal(timeline: Timeline, block: Block, view: int, text: str) -> None:
@@ -116,5 +178,8 @@ def since_ms(timeline: Timeline, at_s: float) -> int:
     return int((timeline.clock_s() - at_s) * 1_000)
 
 
-def _mark(timeline: Timeline, phase: str) -> None:
-    timeline.marks.setdefault(phase, timeline.clock_s())
+def _mark(timeline: Timeline, phase: str, height: int, view: int, digest: bytes) -> None:
+    if phase not in timeline.marks:
+        timeline.marks[phase] = timeline.clock_s()
+        place = {"height": height, "view": view, "digest8": digest.hex()[:8]}
+        log.debug(phase, extra=place)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.facts import Facts
+from api.metrics import Measures, Value
 from api.ports import (
     LogEntry,
     NotTaken,
@@ -284,6 +285,10 @@ class MemoryNode:
 
     def facts(self) -> Facts:
         return make_facts(height=self.hospitals.chain.height)
+
+    def measures(self) -> Measures:
+        height: Value = self.hospitals.chain.height
+        return {"height": [((), height)], "peers": [(("connected",), 1)]}
 
     # Below the ports.
 

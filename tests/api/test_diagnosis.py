@@ -48,6 +48,11 @@ FAULTS: dict[str, tuple[Facts, tuple[str, ...]]] = {
         ("there", "ledger", "1.0 MiB"),
     ),
     "not_a_member": (make_facts(is_member=False), ("hospital-a", "epoch 0")),
+    "mute": (make_facts(is_mute=True), ("hospital-a", "keys/")),
+    "listening": (
+        make_facts(listening_to=("hospital-c",)),
+        ("hospital-a has just started", "hospital-c answered"),
+    ),
     "fenced": (
         make_facts(fence=FenceFacts(reason="the journal is missing", needed=2)),
         ("hospital-a", "the journal is missing", "2 others", "hospital-c"),
@@ -142,6 +147,14 @@ NOTES: dict[str, tuple[Facts, tuple[str, ...]]] = {
     "member_silent": (
         with_members(make_facts(), silent("hospital-d")),
         ("hospital-d has been silent for 41 s", "no more may fail"),
+    ),
+    "equivocation": (
+        with_members(make_facts(), make_member("hospital-c", evidence=2)),
+        ("hospital-c (for 2)",),
+    ),
+    "complaint": (
+        with_members(make_facts(), make_member("hospital-d", complaint="censoring")),
+        ("hospital-d (censoring)",),
     ),
     "block_damaged": (make_facts(damaged_blocks=(7, 9)), ("7 and 9",)),
     "member_invalid": (

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from api.diagnosis import RULES, WELL
+from api.metrics import METRICS
 from commands.silent_node import SILENT
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -28,6 +29,17 @@ def test_the_page_lists_every_code_of_a_node_that_does_not_answer() -> None:
     rows = rows_after(PAGE.read_text(encoding="utf-8"), "doctor codes of a silent node")
 
     assert rows == [(code, "4", meaning) for code, meaning in SILENT.items()]
+
+
+def test_the_page_lists_every_number() -> None:
+    _, found, rest = PAGE.read_text(encoding="utf-8").partition("<!-- metrics -->\n")
+    assert found, "the page has lost its table of numbers"
+    rows = re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*) \| (.+) \|$", rest, re.M)
+
+    assert rows == [
+        (one.name, one.kind, ", ".join(f"`{label}`" for label in one.labels), one.text)
+        for one in METRICS
+    ]
 
 
 def test_a_code_means_one_thing() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from api.app import start_api
 from api.facts import Facts
+from api.metrics import Measures
 from api.ports import (
     LogEntry,
     NotTaken,
@@ -214,6 +215,9 @@ class SmallNode:
 
     def facts(self) -> Facts:
         return make_facts()
+
+    def measures(self) -> Measures:
+        return {}
 
     def take(self, signed: bytes, sidecars: tuple[bytes, ...]) -> Submitted | NotTaken:
         try:

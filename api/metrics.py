@@ -1,0 +1,142 @@
+"""The numbers of a node for monitoring: one table of what there is, and their text form.
+
+The text is Prometheus' exposition format 0.0.4. Labels are members, codes and words of our own;
+nothing that a stranger chooses becomes a label, and nothing here speaks of people.
+"""
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4"
+PREFIX: Final = "medledger_"
+
+LATENCY_BOUNDS_S: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Histogram:
+    """Observations by size: `counts[i]` are at most `bounds[i]`, the last are above all bounds."""
+
+    bounds: tuple[float, ...] = LATENCY_BOUNDS_S
+    counts: list[int] = field(init=False)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect.bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+Value: TypeAlias = float | Histogram
+Measures: TypeAlias = Mapping[str, Sequence[tuple[tuple[str, ...], Value]]]
+"""Name without prefix -> (label values, value); what is not known now is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number, or one for each combination of its labels."""
+
+    name: str
+    kind: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name=name, kind="gauge", text=text, labels=labels)
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name=name, kind="counter", text=text, labels=labels)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name=name, kind="histogram", text=text, labels=labels)
+
+
+METRICS: Final = (
+    _gauge("diagnosis", "1 for the code that the doctor gives now", "code"),
+    _gauge("well", "1 if all is well, 0 if something is wrong"),
+    _gauge("height", "the last executed block"),
+    _gauge("sync_height", "the highest block that f + 1 other members say they have decided"),
+    _gauge("view", "the view in which the next block is being agreed"),
+    _gauge("epoch", "the generation of the replica set"),
+    _gauge("fenced", "1 while this node is fenced and signs nothing"),
+    _counter("blocks_total", "blocks executed since the start"),
+    _counter("committed_transactions_total", "transactions in them, refused ones included"),
+    _histogram("commit_latency_seconds", "from a transaction's way into our pool to its execution"),
+    _histogram("phase_latency_seconds", "how long a block took in each phase", "phase"),
+    _counter("view_changes_total", "views this replica left, by why", "reason"),
+    _gauge("oldest_pending_seconds", "how long the oldest transaction waits that a block may take"),
+    _counter("proposals_refused_total", "proposals that this replica refused, by code", "code"),
+    _gauge("peers", "other members by the state of the link", "state"),
+    _gauge("peer_rtt_seconds", "round trip to a member", "peer"),
+    _gauge("peer_heard_seconds", "since a member's last heartbeat", "peer"),
+    _gauge("clock_offset_seconds", "how far a member's clock is ahead of ours", "peer"),
+    _counter("votes_missing_total", "blocks to which a member sent us no commit in time", "peer"),
+    _counter("invalid_messages_total", "what no correct node sends, by member", "peer", "reason"),
+    _counter("evidence_total", "slots for which a member signed two votes", "member"),
+    _gauge("pool_transactions", "transactions that wait"),
+    _gauge("pool_bytes", "their bytes, sidecars included"),
+    _counter("pool_refused_total", "transactions turned away, by what was full", "reason"),
+    _counter("pool_expired_total", "transactions whose window ended before a block took them"),
+    _histogram("journal_fsync_seconds", "how long making votes durable took"),
+    _gauge("disk_bytes", "what a part of the node directory takes", "kind"),
+    _gauge("disk_free_bytes", "what is free on the disk of a part", "kind"),
+    _gauge("loop_lag_seconds", "longest absence of the event loop in the last half minute"),
+    _gauge("verify_queue", "signatures that wait to be checked"),
+    _gauge("blocks_damaged", "stored blocks that wait for a copy from a peer"),
+    _counter("connections_refused_total", "connections between nodes turned away", "reason"),
+    _counter("refused_total", "requests to the API that were refused, by code", "code"),
+    _counter("served_total", "answers of the API, by status", "status"),
+)
+
+
+def render(measures: Measures) -> str:
+    """Return the numbers as text, in the order of the table; raises `AssertionError` for others."""
+    known = {metric.name for metric in METRICS}
+    assert measures.keys() <= known, f"not in the table: {sorted(measures.keys() - known)}"
+    return "".join(f"{line}\n" for line in _lines(measures))
+
+
+def _lines(measures: Measures) -> Iterator[str]:
+    for metric in METRICS:
+        samples = measures.get(metric.name, ())
+        if not samples:
+            continue
+        name = PREFIX + metric.name
+        yield f"# HELP {name} {metric.text}"
+        yield f"# TYPE {name} {metric.kind}"
+        for values, value in samples:
+            labels = dict(zip(metric.labels, values, strict=True))
+            if isinstance(value, Histogram):
+                yield from _histogram_lines(name, labels, value)
+            else:
+                yield f"{name}{_labels(labels)} {value:g}"
+
+
+def _histogram_lines(name: str, labels: dict[str, str], value: Histogram) -> Iterator[str]:
+    below = 0
+    for bound, count in zip((*value.bounds, None), value.counts, strict=True):
+        below += count
+        edge = "+Inf" if bound is None else f"{bound:g}"
+        yield f"{name}_bucket{_labels({**labels, 'le': edge})} {below}"
+    yield f"{name}_sum{_labels(labels)} {value.total:.9g}"
+    yield f"{name}_count{_labels(labels)} {below}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    shown = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return "{" + shown + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
