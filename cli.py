@@ -20,6 +20,7 @@ from commands.peers import peers
 from commands.person import person
 from commands.prune import prune
 from commands.record import record
+from commands.recover import recover
 from commands.running import run
 from commands.sim import sim
 from commands.tx import tx
@@ -55,6 +56,7 @@ for group in (
     person,
     prune,
     record,
+    recover,
     sim,
     tx,
     validators,

@@ -12,7 +12,7 @@ from client.http import Node, get_bytes
 from client.trust import Trust, check_header
 from crypto.errors import DecodeError
 from crypto.schema import decode
-from crypto.validators import Epoch
+from crypto.validators import Epoch, set_number
 from ledger.exchange import EpochLink, EpochLinks
 
 EPOCHS_MAX: Final = 100_000
@@ -24,7 +24,7 @@ async def follow_epochs(node: Node, trust: Trust, epoch: Epoch) -> None:
 
     Raises `Untrusted` if that node cannot prove them.
     """
-    while epoch > trust.epoch:
+    while set_number(epoch) > trust.epoch:
         known = trust.epoch
         await learn_epochs(node, trust)
         if trust.epoch == known:
@@ -54,7 +54,7 @@ async def learn_epochs(node: Node, trust: Trust) -> None:
 def take_link(trust: Trust, link: EpochLink) -> None:
     """Take the validators after the newest known, by their last header; raise `Untrusted`."""
     header = check_header(trust, link.sealed_header)
-    if header.epoch != trust.epoch or header.next_validators == header.validators:
+    if set_number(header.epoch) != trust.epoch or header.next_validators == header.validators:
         raise CertificateRejected(
             f"block {header.height} is not the last one of epoch {trust.epoch}; ask another node"
         )

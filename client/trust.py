@@ -14,7 +14,7 @@ from typing import Final
 from client.errors import CertificateRejected, NotProven, ProofRejected, Stale, WrongChain
 from crypto.errors import InvalidCertificate, InvalidProof
 from crypto.hashing import ChainId
-from crypto.validators import Epoch, ValidatorSet
+from crypto.validators import Epoch, ValidatorSet, set_number
 from crypto.votes import check_commit_certificate
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.state import founding_validators
@@ -101,13 +101,14 @@ def check_header(trust: Trust, sealed: SealedHeader) -> Header:
             f"the node is of chain {header.chain_id.hex()[:16]}, pinned is "
             f"{trust.chain_id.hex()[:16]}; check the address"
         )
-    validators = trust.sets.get(header.epoch)
+    number = set_number(header.epoch)
+    validators = trust.sets.get(number)
     if validators is None or header.validators != validators.digest():
         raise CertificateRejected(
             f"block {header.height} names other validators than those of epoch {header.epoch} that "
             "follow from the founding document; ask another node"
         )
-    if header.height >= trust.ends.get(header.epoch, header.height + 1):
+    if header.height >= trust.ends.get(number, header.height + 1):
         raise CertificateRejected(
             f"block {header.height} is decided by validators whose epoch had ended; "
             "ask another node"

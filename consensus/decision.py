@@ -11,15 +11,17 @@ from consensus.blocks import Block
 from consensus.effects import Decide, Effect, Ignore
 from consensus.events import BlockExecuted, TimerKind
 from consensus.evidence import contradict_decision, keep_past_votes
+from consensus.fence import raise_fence
 from consensus.fetching import pause_fetching, stop_fetching
 from consensus.mailbox import Mailbox, views_of, votes_at
 from consensus.membership import follow
 from consensus.messages import Commit
 from consensus.peers import forget_leavers, note_failure, note_success
+from consensus.restarting import LEFT_BEHIND, is_restart, skip_epochs, take_restart
 from consensus.soundness import block_fault, commit_fault
 from consensus.state import Instance, ReplicaState, Tip, height_of, is_executed, primary_at
 from consensus.timers import cancel_timer
-from crypto.validators import ReplicaId
+from crypto.validators import RESTART_EPOCHS, ReplicaId
 from crypto.votes import FIRST_VIEW, CommitCertificate, View
 
 
@@ -46,9 +48,14 @@ def decide_fetched(state: ReplicaState) -> list[Effect] | None:
     if first.block.height < height_of(state):
         state.fetched = tuple(rest)
         return []
-    fault = commit_fault(state, first.certificate) or block_fault(state, first.block)
+    fault = block_fault(state, first.block)
+    if fault is None and is_restart(state, first.certificate):
+        skip_epochs(state, RESTART_EPOCHS)
+    fault = fault or commit_fault(state, first.certificate)
     if fault is not None:
         state.fetched = ()
+        if is_restart(state, first.certificate):  # They go on above a block below our tip.
+            return raise_fence(state, LEFT_BEHIND)
         note_failure(state, state.fetched_from)
         ignored = Ignore(sender=state.fetched_from, kind="Blocks", reason=fault)
         return [ignored, *pause_fetching(state, None)]
@@ -93,7 +100,7 @@ def on_block_executed(state: ReplicaState, event: BlockExecuted) -> list[Effect]
     if state.next_members.epoch != state.members.epoch:
         state.next_mailbox = Mailbox()
     forget_leavers(state)
-    return []
+    return take_restart(state)
 
 
 def stop_agreeing(state: ReplicaState) -> list[Effect]:

@@ -24,6 +24,12 @@ class UnknownEpoch(ConsensusError):
     code = "consensus.unknown_epoch"
 
 
+class InvalidRestart(ConsensusError):
+    """A restart document, or a statement in it, that does not allow the chain to be restarted."""
+
+    code = "recover.document"
+
+
 class ForeignJournal(ConsensusError):
     """The vote journal in this directory belongs to another chain or another replica."""
 

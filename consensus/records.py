@@ -70,6 +70,18 @@ class Booted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted:
+    """A quorum of operators restarts the chain: it goes on above this block, in `epoch`."""
+
+    WIRE_TAG: ClassVar[int] = 10
+    WIRE_BYTES_MAX: ClassVar[int] = 64
+
+    epoch: Epoch
+    height: Height
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalRecord:
     """A valid proposal; whoever makes this record durable writes bodies and sidecars first."""
 
@@ -134,6 +146,7 @@ Record: TypeAlias = (
     | ViewChangeRecord
     | NewViewRecord
     | Booted
+    | Restarted
 )
 
 _BY_TAG: Final = {kind.WIRE_TAG: kind for kind in get_args(Record)}
@@ -154,7 +167,7 @@ def decode_record(encoded: bytes) -> Record:
 def record_height(record: Record) -> Height | None:
     """Return the height after whose decision the record may be forgotten; None: keep it."""
     match record:
-        case JournalStarted() | FenceRaised() | FenceLifted() | Booted():
+        case JournalStarted() | FenceRaised() | FenceLifted() | Booted() | Restarted():
             return None
         case ProposalRecord(block=block):
             return block.height

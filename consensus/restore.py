@@ -26,6 +26,7 @@ from consensus.records import (
     PreparedRecord,
     ProposalRecord,
     Record,
+    Restarted,
     ViewChangeRecord,
     VoteRecord,
     record_height,
@@ -126,6 +127,11 @@ def _replay(state: ReplicaState, record: Record) -> None:
                 raise ForeignJournal(f"the journal is that of replica {record.replica}")
         case Booted():
             pass  # Only the last one counts (`_next_boot`).
+        case Restarted(height=height):
+            if height > state.tip.height:
+                state.restart = record
+            else:
+                state.fence = None  # The shell has numbered the epochs by it.
         case FenceRaised(reason=reason):
             state.fence = Fence(reason=reason)
         case FenceLifted():

@@ -23,6 +23,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
+from consensus.records import Restarted
 from crypto.evidence import Fault, SignedVote
 from crypto.hashing import ChainId, Digest
 from crypto.validators import ReplicaId
@@ -214,6 +215,7 @@ class ReplicaState:
     members: Membership
     next_members: Membership | None
     boots: Boots
+    restart: Restarted | None = None  # Ordered by the operators, above a height not reached yet.
     instance: Instance = field(default_factory=Instance)
     next_mailbox: Mailbox = field(default_factory=Mailbox)
     peers: dict[ReplicaId, Peer] = field(default_factory=dict)

@@ -121,10 +121,10 @@ def _jobs(message: Message, sets: Sets, chain_id: ChainId) -> Iterator[Signature
 
 
 def _without_past(message: Echo, sets: Sets) -> Echo:
-    latest = max(sets)
+    first = min(sets)
 
     def is_past(epoch: Epoch) -> bool:
-        return epoch < latest and epoch not in sets
+        return epoch < first
 
     if message.certificate is not None and is_past(message.certificate.epoch):
         message = replace(message, certificate=None)

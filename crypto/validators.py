@@ -22,6 +22,10 @@ MEMBERS_MAX: Final = 128
 """The largest replica set; bounds every certificate and every message that carries some."""
 
 
+RESTART_EPOCHS: Final = 1_000_000
+"""By how much a restart of the chain raises the epoch: what is below counts the sets."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validator:
     """One member.
@@ -65,3 +69,13 @@ class ValidatorSet:
         if at < len(self.members) and self.members[at].index == index:
             return self.members[at]
         return None
+
+
+def set_number(epoch: Epoch) -> Epoch:
+    """Return which set votes in an epoch, counted from the founders'; restarts change no set."""
+    return Epoch(epoch % RESTART_EPOCHS)
+
+
+def after_restart(epoch: Epoch) -> Epoch:
+    """Return the epoch in which a chain goes on that was stopped in `epoch`: with the same set."""
+    return Epoch(epoch + RESTART_EPOCHS)

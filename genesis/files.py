@@ -124,6 +124,8 @@ def _from_json(annotation: Any, value: Any) -> Any:
         return _from_json(arguments[0], value)
     if origin in (Union, types.UnionType):
         return None if value is None else _from_json(arguments[0], value)
+    if origin is tuple and arguments[-1] is not Ellipsis:  # A pair, each of its own type.
+        return tuple([_from_json(*pair) for pair in zip(arguments, value, strict=True)])
     if origin is tuple:
         return tuple([_from_json(arguments[0], one) for one in value])
     if dataclasses.is_dataclass(annotation):

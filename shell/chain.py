@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from api.ports import TransactionStatus
 from consensus.blocks import Block, CertifiedBlock
 from consensus.membership import Pace
+from consensus.records import Restarted
 from crypto.hashing import ChainId, Digest, Domain, digest
 from crypto.quorum import QuorumSystem
 from crypto.schema import decode, encode
-from crypto.validators import Epoch, ValidatorSet
+from crypto.validators import Epoch, ValidatorSet, after_restart
 from crypto.votes import CommitCertificate
 from ledger.blocks import BlockBodies, Header, header_digest
 from ledger.contracts.governance import VALIDATORS_KEY, get_validators
@@ -55,6 +56,7 @@ class Chain:
     next_pace: Pace
     later_pace: Pace
     sets: dict[Epoch, ValidatorSet]
+    restart: Restarted | None = None
     height_waiters: dict[asyncio.Future[None], int] = field(default_factory=dict)
     receipt_waiters: dict[Digest, list[asyncio.Future[None]]] = field(default_factory=dict)
 
@@ -180,6 +182,12 @@ def open_live_chain(stored: StoredChain, genesis: bytes, pool: Pool) -> Chain:
     return chain
 
 
+def expect_restart(chain: Chain, restart: Restarted) -> None:
+    """Number the epochs above the restart's block by it, now or when the tip comes there."""
+    chain.restart = restart
+    _number_epochs(chain, chain.tip.epoch, chain.tip_set)
+
+
 def publish(chain: Chain, transactions: Sequence[Transaction]) -> None:
     """Move everything derived to the new tip, and wake who waited for it."""
     tip = chain.tip
@@ -293,11 +301,15 @@ def _pace(parameters: Parameters) -> Pace:
 def _number_epochs(chain: Chain, epoch: Epoch, current_set: ValidatorSet) -> None:
     """Count epochs on from the tip's: one more for each height whose set differs."""
     chain.next_epoch = Epoch(epoch + (chain.next_set != current_set))
+    restart = chain.restart
+    if restart is not None and restart.height == chain.tip.height:
+        chain.next_epoch = max(chain.next_epoch, restart.epoch)
     later_epoch = Epoch(chain.next_epoch + (chain.later_set != chain.next_set))
     chain.sets = {
         epoch: current_set,
         chain.next_epoch: chain.next_set,
         later_epoch: chain.later_set,
+        after_restart(chain.next_epoch): chain.next_set,  # Others may have restarted the chain.
     }
 
 

@@ -37,6 +37,7 @@ def consensus_overview(replica: Replica) -> dict[str, object]:
         "clock_offset_ms": others_offset_ms(replica),
         "clock_alarm": is_alarming(replica),
         "fenced": None if state.fence is None else state.fence.reason,
+        "listening": state.listening is not None,
         "tip_time_ms": int(replica.chain.tip.time_ms),
         "pool_transactions": len(replica.proposals.pool),
         "pool_bytes": replica.proposals.pool.bytes_used,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from consensus.effects import Effect
 from consensus.records import Booted, JournalStarted, ProposalRecord, Record
+from consensus.restarting import pending
 from consensus.restore import Decided, restore
 from consensus.state import Config, ReplicaState
 from consensus.state import Tip as DecidedTip
@@ -17,7 +18,7 @@ from crypto.votes import CommitCertificate
 from ledger.blocks import Header
 from ledger.transactions import decode_transaction
 from shell.bodies import Body
-from shell.chain import Chain
+from shell.chain import Chain, expect_restart
 from shell.journal import BodiesRecord, VoteJournal, append_votes, open_votes
 from shell.proposals import Checked, Proposals, remember
 from storage import blocks as stored_blocks
@@ -71,7 +72,7 @@ def restart(
         proposals,
         get_sidecar,
         is_mute=is_mute,
-        find_copy=lambda records: _find_move(layout, records),
+        find_copy=lambda records: trace_copy(layout, records),
     )
 
 
@@ -95,6 +96,8 @@ def restart_from(
     if journal.tail_cut is not None:
         log.warning("vote journal cut", extra={"bytes": journal.tail_cut.bytes_count})
     votes, records, bodies = open_votes(journal, encoded, chain.tip.height)
+    if (ordered := pending(records)) is not None:
+        expect_restart(chain, ordered)
     moved = find_copy(records)
     if moved is not None:
         log.warning("node directory moved", extra={"reason": moved})
@@ -119,7 +122,7 @@ def restart_from(
     return Restarted(votes=votes, state=state, effects=tuple(effects))
 
 
-def _find_move(layout: NodeLayout, records: Sequence[Record]) -> str | None:
+def trace_copy(layout: NodeLayout, records: Sequence[Record]) -> str | None:
     """Look where the directory is; one that never ran may have been brought here from anywhere."""
     last = next((one for one in reversed(records) if isinstance(one, Booted)), None)
     return None if last is None else find_move(layout, (*last.earlier, last.boot_id))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from crypto.errors import InvalidEvidence, InvalidKey, InvalidSignature
 from crypto.evidence import Evidence, evidence_jobs
 from crypto.signatures import SignatureJob, check_job
+from crypto.validators import set_number
 from ledger.accounts import Role
 from ledger.contract import Context, Kind, Lane, Rule
 from ledger.contracts.governance import get_epoch
@@ -72,7 +73,7 @@ def on_evidence(context: Context, payload: Evidence) -> None:
 def evidence_jobs_of(view: StateView, transaction: "Transaction") -> tuple[SignatureJob, ...]:
     """Return the two votes' signatures, if the state knows the epoch and its member."""
     payload: Evidence = transaction.payload
-    entry = get_epoch(view, payload.fault.epoch)
+    entry = get_epoch(view, set_number(payload.fault.epoch))
     if entry is None:
         return ()
     try:
@@ -96,7 +97,7 @@ KINDS: Final = (
 def _check_votes(context: Context, evidence: Evidence) -> None:
     """Raise `Refused` unless a member of the votes' epoch signed both."""
     fault = evidence.fault
-    entry = get_epoch(context.state, fault.epoch)
+    entry = get_epoch(context.state, set_number(fault.epoch))
     if entry is None or fault.height < entry.first_height:
         raise Refused("evidence.epoch", f"height {fault.height} is not in epoch {fault.epoch}")
     try:

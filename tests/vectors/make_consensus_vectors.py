@@ -39,6 +39,7 @@ from consensus.records import (
     PreparedRecord,
     ProposalRecord,
     Record,
+    Restarted,
     ViewChangeRecord,
     encode_record,
 )
@@ -272,6 +273,7 @@ RECORDS: dict[str, Record] = {
     "prepared": PreparedRecord(certificate=PREPARED),
     "view_change": ViewChangeRecord(message=VIEW_CHANGES[1]),
     "new_view": NewViewRecord(message=NEW_VIEW),
+    "restarted": Restarted(epoch=EPOCH, height=HEIGHT, digest=BLOCK.digest),
     "booted": Booted(number=3, boot_id=b"sixteen bytes id", earlier=(b"another boot id.",)),
 }
 

@@ -31,6 +31,7 @@ from consensus.records import (
     PreparedRecord,
     ProposalRecord,
     Record,
+    Restarted,
     ViewChangeRecord,
     decode_record,
     encode_record,
@@ -111,6 +112,7 @@ RECORDS: list[Record] = [
     PreparedRecord(certificate=prepared(BLOCK)),
     ViewChangeRecord(message=view_change(1, 2, report=prepared(BLOCK))),
     NewViewRecord(message=new_view(BLOCK, view=1, leavers=LEAVERS, signer=1)),
+    Restarted(epoch=Epoch(1_000_000), height=Height(7), digest=BLOCK.digest),
     Booted(number=1, boot_id=b"the first start.", earlier=()),
     Booted(number=2, boot_id=b"the second start", earlier=(b"the first start.",)),
 ]

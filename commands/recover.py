@@ -1,0 +1,295 @@
+"""`medledger recover`: restart a chain of which more than f nodes have forgotten what they signed.
+
+each operator      medledger recover statement DIR     -> statement-<node>.json, sent to the others
+one of them        medledger recover combine DIR FILES -> restart.json, sent to the others
+each operator      medledger recover apply DIR FILE    -> then the node is started
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
+from commands.output import Exit, fail, failures, show
+from commands.passphrase import passphrase_file_option, read_passphrase
+from consensus.errors import ConsensusError, InvalidRestart
+from consensus.records import Booted, FenceLifted, FenceRaised, Record, Restarted
+from consensus.restarting import (
+    RestartDocument,
+    TipStatement,
+    combine,
+    document_jobs,
+    pending,
+    statement_preimage,
+)
+from crypto.schema import decode
+from crypto.signatures import is_valid_many, public_key, sign_preimage
+from crypto.validators import ReplicaId
+from crypto.votes import CommitCertificate
+from genesis.files import dump_wire, load_wire
+from ledger.pool import Pool, PoolLimits
+from ledger.transactions import decode_transaction
+from shell.chain import Chain, expect_restart, open_live_chain
+from shell.journal import append_votes, open_votes
+from shell.keys import load_node_keys
+from shell.restart import trace_copy
+from storage.blocks import get_block, get_stored_header
+from storage.errors import JournalMissing
+from storage.journal import close_journal, create_journal, open_journal
+from storage.place import keep_place
+
+RECOVER_ERRORS: dict[type[Exception], Exit] = {
+    InvalidRestart: Exit.REFUSED,
+    ConsensusError: Exit.LOCAL,
+    **OFFLINE_ERRORS,
+    ValueError: Exit.USAGE,
+}
+
+STATED = "its operator stated its tip for `medledger recover`"
+
+node_directory = click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+old_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+new_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def recover() -> None:
+    """Restart a chain whose nodes are all behind their fences: statement, combine, apply."""
+
+
+@recover.command()
+@node_directory
+@click.option("--out", type=new_file, help="Default: statement-<node>.json.")
+@passphrase_file_option
+def statement(directory: Path, out: Path | None, passphrase_file: Path | None) -> None:
+    """State, signed by the stopped node of DIRECTORY, the highest block that it can prove.
+
+    From then on this node signs nothing before the chain was restarted, or has moved on without it.
+
+    \b
+    Example:
+      medledger recover statement /var/lib/medledger --passphrase-file /run/secrets/node
+    """
+    with failures(RECOVER_ERRORS), _opened(directory) as (opened, chain):
+        passphrase = read_passphrase(passphrase_file, what=f"the node in {directory}")
+        stated = _make_statement(opened, chain, passphrase)
+        out = out or Path(f"statement-{stated.signer}.json")
+        out.write_bytes(dump_wire(stated))
+    show(
+        {"file": out, "node": int(stated.signer), "height": int(stated.height)},
+        f"{out}: node {stated.signer} can prove block {stated.height}; send it to the others",
+    )
+
+
+@recover.command(name="combine")
+@node_directory
+@click.argument("files", nargs=-1, type=old_file, required=True)
+@click.option("--out", type=new_file, default=Path("restart.json"), show_default=True)
+def combine_statements(directory: Path, files: tuple[Path, ...], out: Path) -> None:
+    """Put the statements of a quorum together, checked against the chain in DIRECTORY.
+
+    \b
+    Example:
+      medledger recover combine /var/lib/medledger statement-*.json
+    """
+    with failures(RECOVER_ERRORS), _opened(directory) as (_, chain):
+        document = combine(load_wire(TipStatement, one) for one in files)
+        _check(document, chain)
+        out.write_bytes(dump_wire(document))
+    tip = document.tip
+    show(
+        {
+            "file": out,
+            "height": int(tip.height),
+            "block": tip.digest,
+            "epoch": int(document.epoch),
+            "nodes": {int(one.signer): int(one.height) for one in document.statements},
+        },
+        f"{out}: the chain goes on above block {tip.height}, which node {tip.signer} proves, in"
+        f" epoch {document.epoch}; every node applies it: `medledger recover apply`",
+    )
+
+
+@recover.command()
+@node_directory
+@click.argument("file", type=old_file)
+@click.option("--discard", is_flag=True, help="Give up the blocks above the restart, if any.")
+def apply(directory: Path, file: Path, *, discard: bool) -> None:
+    """Let the stopped node of DIRECTORY go on as the restart document FILE says.
+
+    Transactions that this node has decided above the restart count no longer: they are listed, and
+    with --discard the ledger is moved aside and fetched again from the other nodes.
+
+    \b
+    Example:
+      medledger recover apply /var/lib/medledger restart.json
+    """
+    with failures(RECOVER_ERRORS), _opened(directory) as (opened, chain):
+        document = load_wire(RestartDocument, file)
+        order = _check(document, chain)
+        lost = _lost(chain, order)
+        _check_order(opened, chain, order)
+        if chain.tip.height > order.height and not discard:
+            fail(
+                Exit.REFUSED,
+                "recover.above",
+                f"this node has decided {chain.tip.height - order.height} blocks above block"
+                f" {order.height}, with {len(lost)} transactions that are lost with them: add the"
+                " statement of this node and combine again, or give them up with --discard",
+                found={"lost": lost},
+            )
+        _append(opened, chain, [FenceRaised(reason=STATED), order])
+        aside = _set_aside(opened, chain) if chain.tip.height > order.height else None
+    show(
+        {
+            "height": int(order.height),
+            "epoch": int(order.epoch),
+            "lost": lost,
+            "ledger_moved_to": aside,
+        },
+        f"{directory} goes on above block {order.height} in epoch {order.epoch}; "
+        f"{_told(lost)}start the node",
+    )
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[tuple[OpenDirectory, Chain]]:
+    with offline(directory) as opened:
+        pool = Pool(PoolLimits(transactions_max=1, bytes_max=1, account_transactions_max=1))
+        yield opened, open_live_chain(opened.chain, b"", pool)
+
+
+def _make_statement(opened: OpenDirectory, chain: Chain, passphrase: str) -> TipStatement:
+    """Sign what the node can prove, after its silence is durable."""
+    key = load_node_keys(opened.layout.keys, passphrase).vote
+    replica = _member_of(chain, public_key(key).data)
+    records = _records(opened, chain)
+    is_stuck = _is_fenced(records) or trace_copy(opened.layout, records) is not None
+    if (order := pending(records)) is not None:
+        expect_restart(chain, order)
+    _append(opened, chain, [FenceRaised(reason=STATED)])
+    tip = chain.tip
+    stored = get_stored_header(chain.stored, tip.height)
+    proof = None if stored is None else decode(CommitCertificate, stored.certificate)
+    preimage = statement_preimage(
+        chain.chain_id,
+        chain.next_epoch,
+        tip.height,
+        tip.digest,
+        is_stuck=is_stuck,
+        signer=replica,
+    )
+    return TipStatement(
+        chain_id=chain.chain_id,
+        epoch=chain.next_epoch,
+        height=tip.height,
+        digest=tip.digest,
+        is_stuck=is_stuck,
+        certificate=proof,
+        signer=replica,
+        signature=sign_preimage(key, preimage),
+    )
+
+
+def _member_of(chain: Chain, vote_key: bytes) -> ReplicaId:
+    for member in chain.next_set.members:
+        if member.vote_key == vote_key:
+            return member.index
+    raise InvalidRestart("the keys in this directory are those of no present validator")
+
+
+def _records(opened: OpenDirectory, chain: Chain) -> list[Record]:
+    """Return the journal; a lost one begins anew, behind a fence."""
+    try:
+        journal, encoded = open_journal(opened.layout.journal)
+    except JournalMissing:
+        return []
+    try:
+        return list(open_votes(journal, encoded, chain.tip.height)[1])
+    finally:
+        close_journal(journal)
+
+
+def _is_fenced(records: list[Record]) -> bool:
+    if not records:
+        return True  # The journal is lost: the next start raises the fence.
+    is_fenced = False
+    for one in records:
+        match one:
+            case FenceRaised(reason=reason):
+                is_fenced = is_fenced or reason != STATED
+            case FenceLifted() | Restarted():
+                is_fenced = False
+            case _:
+                pass
+    return is_fenced
+
+
+def _append(opened: OpenDirectory, chain: Chain, records: list[Record]) -> None:
+    """Make records durable, and let the directory be where it is: its operator says so."""
+    try:
+        journal, encoded = open_journal(opened.layout.journal)
+    except JournalMissing:
+        journal, encoded = create_journal(opened.layout.journal), ()
+    try:
+        votes, known, _ = open_votes(journal, encoded, chain.tip.height)
+        append_votes(votes, records)
+    finally:
+        close_journal(journal)
+    booted = next((one for one in reversed(known) if isinstance(one, Booted)), None)
+    if booted is not None:
+        keep_place(opened.layout, booted.boot_id)
+
+
+def _check(document: RestartDocument, chain: Chain) -> Restarted:
+    """Return what a document orders; raise `InvalidRestart` unless a quorum has signed it."""
+    jobs = document_jobs(document, chain.next_set, chain.chain_id)
+    if not all(is_valid_many(jobs)):
+        raise InvalidRestart("a signature in the document is wrong: it was changed on its way")
+    return Restarted(epoch=document.epoch, height=document.tip.height, digest=document.tip.digest)
+
+
+def _check_order(opened: OpenDirectory, chain: Chain, order: Restarted) -> None:
+    """Raise `InvalidRestart` where the chain has gone on without it."""
+    before = pending(_records(opened, chain))
+    is_again = before == order
+    if before is not None and before.epoch >= order.epoch and not is_again:
+        raise InvalidRestart(
+            f"this node follows another restart, in epoch {before.epoch}: a second one needs new"
+            " statements"
+        )
+    if chain.tip.epoch >= order.epoch:
+        raise InvalidRestart(
+            f"the chain has gone on to block {chain.tip.height} in epoch {chain.tip.epoch}: this"
+            " restart is not needed any more"
+        )
+
+
+def _lost(chain: Chain, order: Restarted) -> list[dict[str, object]]:
+    """Return the transactions of the blocks above the restart, each with its block."""
+    lost: list[dict[str, object]] = []
+    for height in range(order.height + 1, chain.tip.height + 1):
+        block = get_block(chain.stored, height)
+        for signed in () if block is None else block.transactions:
+            transaction = decode_transaction(signed, chain.chain_id)
+            lost.append({"height": height, "tx": transaction.tx_id.hex()})
+    return lost
+
+
+def _set_aside(opened: OpenDirectory, chain: Chain) -> Path:
+    """Move the ledger out of the way: the node fetches the chain from the others."""
+    ledger = opened.layout.ledger
+    aside = ledger.with_name(f"ledger.lost-{chain.tip.height}")
+    opened.chain.database.close()
+    ledger.rename(aside)
+    ledger.mkdir(mode=0o700)
+    return aside
+
+
+def _told(lost: list[dict[str, object]]) -> str:
+    if not lost:
+        return ""
+    rows = ", ".join(f"{one['tx']} of block {one['height']}" for one in lost)
+    return f"lost: {rows}; "

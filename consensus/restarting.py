@@ -1,0 +1,200 @@
+"""Restarting a chain whose replicas have forgotten: beyond f, no fence falls by itself (rule 19).
+
+Every operator states, signed with its node's vote key, the highest block that its node can prove to
+be decided, and from then on that node signs nothing in the present epoch. The statements of a
+quorum are the document: the chain goes on above the highest block among them, with the same
+members, in another epoch. No vote of the old epoch counts there, and as a quorum has stopped, no
+further block is decided in it. Nothing is chosen: whoever has the document computes the same.
+
+A block of the old epoch above that height was decided only if its certificate is at none of the
+quorum. It counts no longer, and the node that has it must be told so by its operator.
+
+    domain || chain id (32) || epoch (8) || height (8) || digest (32) || is stuck (1) || signer (2)
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Final
+
+from consensus.effects import Effect, Persist
+from consensus.errors import InvalidRestart
+from consensus.membership import Membership
+from consensus.records import FenceLifted, Restarted
+from consensus.state import ReplicaState
+from crypto.errors import InvalidCertificate
+from crypto.hashing import ChainId, Digest, Domain
+from crypto.schema import Bytes64, Count
+from crypto.signatures import SignatureJob
+from crypto.validators import MEMBERS_MAX, Epoch, ReplicaId, ValidatorSet, after_restart
+from crypto.votes import (
+    CERTIFICATE_BYTES_MAX,
+    GENESIS_HEIGHT,
+    CommitCertificate,
+    Height,
+    commit_certificate_jobs,
+    vote_job,
+)
+
+LEFT_BEHIND: Final = "the others restarted the chain below our tip: `medledger recover apply` here"
+
+_FIELDS: Final = struct.Struct(">QQ32s?H")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TipStatement:
+    """One member says: this is the highest block I can prove, and I sign nothing more in `epoch`.
+
+    `epoch` is that of the height above; `digest` that of the block's header, `certificate` its
+    proof, None at height 0. `is_stuck` says that the replica was behind its fence already.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = CERTIFICATE_BYTES_MAX + 256
+
+    chain_id: ChainId
+    epoch: Epoch
+    height: Height
+    digest: Digest
+    is_stuck: bool
+    certificate: CommitCertificate | None
+    signer: ReplicaId
+    signature: Bytes64
+
+    def __post_init__(self) -> None:
+        proof = self.certificate
+        if proof is None and self.height != GENESIS_HEIGHT:
+            raise ValueError("a block is stated with its certificate")
+        if proof is not None and (proof.height, proof.digest) != (self.height, self.digest):
+            raise ValueError("the certificate proves another block")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartDocument:
+    """What operators of a quorum have stated, ascending by signer."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = MEMBERS_MAX * TipStatement.WIRE_BYTES_MAX
+
+    statements: Annotated[tuple[TipStatement, ...], Count(1, MEMBERS_MAX)]
+
+    def __post_init__(self) -> None:
+        signers = [one.signer for one in self.statements]
+        if signers != sorted(set(signers)):
+            raise ValueError("statements are listed once for each signer, ascending")
+
+    @property
+    def tip(self) -> TipStatement:
+        """The highest block: the chain goes on above it."""
+        return max(self.statements, key=lambda one: one.height)
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch in which it goes on: above every epoch in which somebody has stopped."""
+        return after_restart(Epoch(max(one.epoch for one in self.statements)))
+
+
+def statement_preimage(
+    chain_id: ChainId,
+    epoch: Epoch,
+    height: Height,
+    digest: Digest,
+    *,
+    is_stuck: bool,
+    signer: ReplicaId,
+) -> bytes:
+    """Return the bytes that a statement signs."""
+    fields = _FIELDS.pack(epoch, height, digest, is_stuck, signer)
+    return Domain.TIP_STATEMENT.value + chain_id + fields
+
+
+def combine(statements: Iterable[TipStatement]) -> RestartDocument:
+    """Put statements together; of one that came twice, once. Raises `InvalidRestart`."""
+    by_signer: dict[ReplicaId, TipStatement] = {}
+    for one in statements:
+        if by_signer.setdefault(one.signer, one) != one:
+            raise InvalidRestart(
+                f"there are two different statements of node {one.signer}: take its last one"
+            )
+    return RestartDocument(statements=tuple(by_signer[signer] for signer in sorted(by_signer)))
+
+
+def document_jobs(
+    document: RestartDocument, validators: ValidatorSet, chain_id: ChainId
+) -> tuple[SignatureJob, ...]:
+    """Check a document against the present members; return the signatures that are left to check.
+
+    Raises `InvalidRestart`.
+    """
+    quorum = validators.quorum.strong
+    if len(document.statements) < quorum:
+        raise InvalidRestart(
+            f"{len(document.statements)} statements, and a quorum of these members is {quorum}:"
+            " ask more operators for theirs"
+        )
+    if sum(not one.is_stuck for one in document.statements) >= quorum:
+        raise InvalidRestart(
+            f"{quorum} of these nodes or more are not behind a fence: the chain needs no restart,"
+            " start them"
+        )
+    jobs: list[SignatureJob] = []
+    for one in document.statements:
+        if one.chain_id != chain_id:
+            raise InvalidRestart(f"node {one.signer} speaks of another chain")
+        preimage = statement_preimage(
+            one.chain_id,
+            one.epoch,
+            one.height,
+            one.digest,
+            is_stuck=one.is_stuck,
+            signer=one.signer,
+        )
+        try:
+            jobs.append(vote_job(one.signer, one.signature, preimage, validators))
+            if one.certificate is not None:
+                proof = one.certificate
+                jobs += commit_certificate_jobs(proof, validators, chain_id, epoch=proof.epoch)
+        except InvalidCertificate as problem:
+            raise InvalidRestart(f"the statement of node {one.signer}: {problem}") from problem
+    return tuple(dict.fromkeys(jobs))
+
+
+def take_restart(state: ReplicaState) -> list[Effect]:
+    """Go on in the epoch of the restart, if our tip is the block above which the chain goes on."""
+    restart = state.restart
+    if restart is None or state.tip.height < restart.height:
+        return []
+    state.restart = None
+    if (restart.height, restart.digest) != (state.tip.height, state.tip.digest):
+        return []
+    if state.members.epoch < restart.epoch:
+        skip_epochs(state, restart.epoch - state.members.epoch)
+    if state.fence is None:
+        return []
+    state.fence = None
+    return [Persist(records=(FenceLifted(height=state.tip.height),))]
+
+
+def skip_epochs(state: ReplicaState, count: int) -> None:
+    """Number the epochs of the height being agreed and of the next anew: a restart."""
+    state.members = _later(state.members, count)
+    if state.next_members is not None:
+        state.next_members = _later(state.next_members, count)
+
+
+def is_restart(state: ReplicaState, certificate: CommitCertificate) -> bool:
+    """Whether others have decided our height after a restart: a quorum signed in that epoch.
+
+    Correct members sign there only under the document, so the certificate stands for it.
+    """
+    return certificate.epoch == after_restart(state.members.epoch)
+
+
+def pending(records: Iterable[object]) -> Restarted | None:
+    """Return the last restart in a journal."""
+    found = [one for one in records if isinstance(one, Restarted)]
+    return found[-1] if found else None
+
+
+def _later(members: Membership, count: int) -> Membership:
+    return replace(members, epoch=Epoch(members.epoch + count))
