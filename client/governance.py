@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from client.connection import Client, act, ask, ask_view, check_done, scan
-from client.errors import NotFound, Refused
+from client.errors import NotFound
 from client.people import find_person
 from client.transactions import Outcome as Committed
 from client.wallet import Keys
@@ -16,7 +16,7 @@ from crypto.envelopes import seal_public_key
 from crypto.hashing import ChainId, Digest
 from crypto.signatures import public_key
 from ledger.accounts import OrgId, Role, organisation_key
-from ledger.contracts.governance import LATEST_EPOCH_KEY, LatestEpoch, get_latest_epoch
+from ledger.contracts.governance import LATEST_EPOCH_KEY, get_latest_epoch
 from ledger.founders import FoundingAccount
 from ledger.governance_payloads import AddOrganisation, Change, Propose, Vote, Withdraw
 from ledger.key_proofs import sign_registration, sign_seal_binding
@@ -34,13 +34,9 @@ from ledger.proposals import (
     tally,
     votes_needed,
 )
-from ledger.state import StateView
 
 OPEN_BLOCKS: Final = 20_000
 """How long a proposal is open unless told otherwise: a day and more of an idle chain."""
-
-TURNS_MAX: Final = 3
-"""How often a deciding ballot waits for its turn: one change of the set at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +84,11 @@ async def propose(client: Client, change: Change, *, blocks: int = OPEN_BLOCKS) 
 
 
 async def vote(client: Client, proposal_id: Digest, *, accepts: bool) -> Standing:
-    """Cast the ballot of the actor's hospital; return the proposal as it stands then.
-
-    A ballot that would execute a change of the set while another is not effective yet waits for
-    that and is cast again.
-    """
+    """Cast the ballot of the actor's hospital; return the proposal as it stands then."""
     proposal = (await find_proposal(client, proposal_id)).proposal
     org = (await find_person(client, client.actor.account)).org
     ballot = Vote(proposal=proposal_id, epoch=proposal.epoch, org=org, accepts=accepts)
-    outcome = await _act_in_turn(client, "governance.vote", ballot)
+    outcome = await act(client, "governance.vote", ballot)
     standing = await find_proposal(client, proposal_id)
     has_voted = any(one.org == org for one in standing.proposal.ballots)
     check_done(outcome, f"{org} has voted", is_done=has_voted)
@@ -151,35 +143,9 @@ async def _find(client: Client, proposal_id: Digest) -> Standing | None:
     )
     if proposal is None:
         return None
-    count = _count(await scan(client, organisation_key("")), proposal)
+    count = tally(await scan(client, organisation_key("")), proposal)
     needed = votes_needed(majority_of(proposal.change), count)
     return Standing(proposal=proposal, count=count, needed=needed, height=view.height)
-
-
-def _count(view: StateView, proposal: Proposal) -> Tally:
-    return tally(view, proposal)
-
-
-async def _act_in_turn(client: Client, kind: str, payload: Vote) -> Committed:
-    """Send a ballot; while the last change of the set is not effective, wait and send it again."""
-    for _ in range(TURNS_MAX - 1):
-        try:
-            return await act(client, kind, payload)
-        except Refused as problem:
-            if problem.code != "governance.in_flight":
-                raise
-        latest = await _latest_epoch(client)
-        await ask(
-            client,
-            get_latest_epoch,
-            (LATEST_EPOCH_KEY,),
-            at_least_height=latest.first_height - 1,
-        )
-    return await act(client, kind, payload)
-
-
-async def _latest_epoch(client: Client) -> LatestEpoch:
-    return await ask(client, get_latest_epoch, (LATEST_EPOCH_KEY,))
 
 
 def _founder(org: OrgId, role: Role, keys: Keys, chain_id: ChainId) -> FoundingAccount:

@@ -11,7 +11,6 @@ from ledger.contracts.changes import (
     change_fields,
     change_jobs,
     check_change,
-    check_in_turn,
     is_change_of_set,
     tell_epoch,
 )
@@ -217,8 +216,6 @@ def _decide(context: Context, proposal: Proposal) -> None:
     if not is_accepted(majority, count):
         return
     changes_set = is_change_of_set(context.state, proposal.change)
-    if changes_set:
-        check_in_turn(context)  # Refuses the ballot, which can be cast again, not the change.
     context.state.begin()
     try:
         if changes_set:
@@ -235,7 +232,11 @@ def _decide(context: Context, proposal: Proposal) -> None:
 
 
 def _check_same_epoch(context: Context, proposal: Proposal) -> None:
-    """A change of the set is judged against the set that its voters saw."""
+    """A change of the set is judged against the set that its voters saw.
+
+    While another is not effective nothing of the kind is proposed (`check_in_turn`): so whatever
+    passes here is in its turn.
+    """
     if proposal.epoch != get_latest_epoch(context.state).epoch:
         raise Refused(
             "governance.set_changed", "the set has changed since this was proposed; propose anew"

@@ -306,8 +306,7 @@ def test_votes_about_one_set_change_no_other(council: Council) -> None:
             council.vote(proposal_id, org)
 
     council.vote(first, EAST)
-    in_flight = council.vote(second, EAST)
-    council.wait(1)
+    in_flight = council.try_propose(RemoveValidator(index=ReplicaId(2)), SOUTH)
     stale = council.vote(second, EAST)
 
     assert in_flight.code == "governance.in_flight"
