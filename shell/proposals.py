@@ -109,7 +109,9 @@ async def check(proposals: Proposals, source: Bodies, request: CheckProposal) ->
         _check_count(header, parameters)
         wait_ms = 0
         if request.is_fresh:
-            wait_ms = _wait_ms(proposals, header, parameters)
+            heard_ms = proposals.heard.get(block.digest)
+            now_ms = proposals.clock.now_ms()
+            wait_ms = _wait_ms(header, now_ms, parameters, heard_ms=heard_ms)
         bodies = await _bodies_of(source, request)
         if wait_ms > 0:
             await asyncio.sleep(wait_ms / 1000)
@@ -228,10 +230,14 @@ def note_heard(proposals: Proposals, digest: Digest) -> None:
         del proposals.heard[next(iter(proposals.heard))]
 
 
-def _wait_ms(proposals: Proposals, header: Header, parameters: Parameters) -> int:
-    """Return how long a fresh block is kept until it is due; raise for one that hardly ever is."""
-    now_ms = proposals.clock.now_ms()
-    check_time(header, proposals.heard.get(header_digest(header), now_ms), parameters)
+def _wait_ms(
+    header: Header, now_ms: int, parameters: Parameters, *, heard_ms: int | None = None
+) -> int:
+    """Return how long a fresh block is kept until it is due; raise for one that hardly ever is.
+
+    `heard_ms` is when its header arrived, if that was noted.
+    """
+    check_time(header, now_ms if heard_ms is None else heard_ms, parameters)
     wait_ms = max(0, header.time_ms - now_ms - parameters.time_delta_ms)
     if wait_ms > FUTURE_MS_MAX:
         raise InvalidBlock("block.time_future", f"due in {wait_ms} ms")
