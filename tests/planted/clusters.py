@@ -1,11 +1,18 @@
 """Clusters with a grudge: each is drawn so that one kind of mistake can show."""
 
+import random
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from consensus.messages import Commit, Prepare
-from tests.simulation.byzantine import Equivocator, Forgetter
+from tests.simulation.byzantine import Behaviour, Equivocator, Forgetter, Silent
 from tests.simulation.cluster import Cluster, Faults, start_cluster
+from tests.simulation.histories import Fault, happen
 from tests.simulation.host import Parcel
+
+RUN_MS: Final = 10_000
+"""How long a cluster is tormented before it is healed."""
 
 
 def split_cluster(replicas: int) -> Callable[[int], Cluster]:
@@ -13,7 +20,7 @@ def split_cluster(replicas: int) -> Callable[[int], Cluster]:
 
     def draw(seed: int) -> Cluster:
         cluster = start_cluster(replicas=replicas, seed=seed)
-        cluster.load(every_ms=50, until_ms=12_000)
+        cluster.load(every_ms=50, until_ms=RUN_MS)
         members = list(range(replicas))
         half = replicas // 2
         cluster.at(300, "split", lambda: cluster.partition(members[:half], members[half:]))
@@ -36,8 +43,8 @@ def changing_cluster(seed: int) -> Cluster:
     """Primaries that vanish at awkward moments on a network that loses a quarter of everything."""
     faults = Faults(loss=0.25, delay_max_ms=250, stragglers=0.1)
     cluster = start_cluster(replicas=4, seed=seed, faults=faults)
-    cluster.load(every_ms=40, until_ms=15_000)
-    for time in range(500, 15_000, 400):
+    cluster.load(every_ms=40, until_ms=RUN_MS)
+    for time in range(500, RUN_MS, 400):
         cluster.at(time, "outage", lambda: isolate(cluster))
     return cluster
 
@@ -94,4 +101,78 @@ def cut_off(cluster: Cluster, victim: int, *, for_ms: int) -> None:
 def equivocating_cluster(seed: int) -> Cluster:
     cluster = start_cluster(replicas=4, seed=seed, behaviours={0: Equivocator()})
     cluster.load(every_ms=50, until_ms=6_000)
+    return cluster
+
+
+def quiet_cluster(seed: int) -> Cluster:
+    """Nothing goes wrong, and much is to be executed."""
+    cluster = start_cluster(replicas=4, seed=seed)
+    cluster.load(every_ms=20, until_ms=6_000)
+    return cluster
+
+
+def lying_cluster(behaviour: Callable[[random.Random], Behaviour]) -> Callable[[int], Cluster]:
+    """The first primary lies in one way."""
+
+    def draw(seed: int) -> Cluster:
+        liar = behaviour(random.Random(seed))
+        cluster = start_cluster(replicas=4, seed=seed, behaviours={0: liar})
+        cluster.load(every_ms=50, until_ms=8_000)
+        return cluster
+
+    return draw
+
+
+def repeating_cluster(seed: int) -> Cluster:
+    """Everybody is restarted together, and clients submit again what was decided."""
+    cluster = start_cluster(replicas=(1, 4)[seed % 2], seed=seed)
+    cluster.clients.again = 0.4
+    cluster.load(every_ms=30, until_ms=8_000)
+    for time in range(1_000, 8_000, 1_500):
+        for host in cluster.hosts:
+            cluster.at(time, "outage", partial(cluster.take_down, host.replica, for_ms=100))
+    return cluster
+
+
+def changed_cluster(seed: int) -> Cluster:
+    """One bit of a journal changes while its node is down."""
+    cluster = start_cluster(replicas=4, seed=seed)
+    cluster.load(every_ms=50, until_ms=6_000)
+    flip = Fault(
+        kind="bit flip", at_ms=2_000, replicas=(seed % 4,), for_ms=100, amount=2 * seed + 1
+    )
+    cluster.at(flip.at_ms, flip.kind, partial(happen, cluster, flip))
+    return cluster
+
+
+def powerless_cluster(seed: int) -> Cluster:
+    """Nodes lose power, one after the other, and inside their calls to the disk."""
+    cluster = start_cluster(replicas=4, seed=seed)
+    cluster.load(every_ms=30, until_ms=8_000)
+    for time in range(1_000, 8_000, 500):
+        victim = cluster.random.randrange(4)
+        cluster.at(time, "power", partial(cluster.take_down, victim, for_ms=200, loses_power=True))
+        places = cluster.kill_at.setdefault(cluster.random.randrange(4), {})
+        places[cluster.random.randrange(2_000)] = None
+    return cluster
+
+
+def variants_cluster(seed: int) -> Cluster:
+    """One body in many signatures, each replica hearing of another one first."""
+    cluster = start_cluster(replicas=4, seed=seed, faults=Faults(delay_max_ms=60))
+    cluster.clients.variants = 0.6
+    cluster.load(every_ms=15, until_ms=RUN_MS)
+    return cluster
+
+
+def skewed_cluster(seed: int) -> Cluster:
+    """One replica is alone at its height for a minute, while two others sleep.
+
+    One more is silent for good, so that the three others need each other. Whoever counts views
+    alone is far above the others when they wake.
+    """
+    cluster = start_cluster(replicas=4, seed=seed, behaviours={3: Silent()})
+    cluster.load(every_ms=50, until_ms=2_500)
+    for sleeper in (1, 2):
+        cluster.at(2_000, "sleep", partial(cluster.take_down, sleeper, for_ms=60_000))
     return cluster

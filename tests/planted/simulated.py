@@ -3,20 +3,28 @@
 from collections.abc import Callable
 from typing import Final
 
-from tests.planted import switches
+from tests.planted import ledger_switches, switches
 from tests.planted.clusters import (
+    RUN_MS,
+    changed_cluster,
     changing_cluster,
     dying_cluster,
     equivocating_cluster,
     lonely_cluster,
+    lying_cluster,
+    powerless_cluster,
+    quiet_cluster,
+    repeating_cluster,
+    skewed_cluster,
     split_cluster,
+    variants_cluster,
 )
 from tests.planted.registry import Found, Plant, Planted
+from tests.simulation.byzantine import TimePusher, WrongRoot
 from tests.simulation.cluster import Cluster
 from tests.simulation.ideal import ideal_world
 from tests.simulation.run import violation_of
 
-RUN_MS: Final = 16_000
 FORGOTTEN: Final = ("S1", "S2", "R4", "L1")
 """What comes of forgetting what one has signed: a second vote, or, where a peer shows the first one
 and everybody fences himself, a standstill."""
@@ -54,28 +62,22 @@ PLANTED: Final = (
     ),
     simulated("quorum 2f", switches.quorum_of_2f, split_cluster(4), 1, "S1", "S5"),
     simulated(
-        "vote not journaled before send",
-        switches.votes_not_journaled,
-        dying_cluster,
-        30,
-        "S1",
-        "S2",
-        "L1",  # The others' echoes show the forgotten votes: all are fenced, nobody goes on.
+        "vote not journaled before send", switches.votes_not_journaled, dying_cluster, 3, *FORGOTTEN
     ),
-    simulated("view not persisted", switches.view_not_journaled, dying_cluster, 60, *FORGOTTEN),
-    simulated("sent before durable", switches.sent_before_durable, dying_cluster, 60, *FORGOTTEN),
+    simulated("view not persisted", switches.view_not_journaled, dying_cluster, 3, *FORGOTTEN),
+    simulated("sent before durable", switches.sent_before_durable, dying_cluster, 3, *FORGOTTEN),
     simulated(
         "commit signed after ViewChange",
         switches.commit_after_view_change,
         changing_cluster,
-        20,
+        5,
         "R4",
     ),
     simulated(
         "new primary ignores prepared certificates",
         switches.prepared_certificates_ignored,
         lonely_cluster(),
-        10,
+        5,
         "S1",
         "S5",
     ),
@@ -83,7 +85,7 @@ PLANTED: Final = (
         "backup skips recomputing the choice",
         switches.choice_not_recomputed,
         lonely_cluster(1),
-        30,
+        20,
         "S1",
         "S5",
     ),
@@ -91,8 +93,67 @@ PLANTED: Final = (
         "prepares counted without their digest",
         switches.prepares_counted_without_their_digest,
         equivocating_cluster,
-        20,
+        5,
         "S1",
         "L1",
+    ),
+    simulated(
+        "body not journaled", ledger_switches.body_not_journaled, dying_cluster, 3, "X1", "L1"
+    ),
+    simulated(
+        "timer in v > 0 without q", ledger_switches.timer_without_quorum, skewed_cluster, 1, "L1"
+    ),
+    simulated(
+        "a wrong root in a proposal stops replicas",
+        ledger_switches.wrong_root_stops,
+        lying_cluster(WrongRoot),
+        1,
+        "S5",
+    ),
+    simulated(
+        "a flipped last record treated as torn",
+        ledger_switches.flipped_record_taken_for_torn,
+        changed_cluster,
+        5,
+        "C1",
+    ),
+    simulated(
+        "replay window lost on restart",
+        ledger_switches.replay_window_lost,
+        repeating_cluster,
+        2,
+        "S4",
+        "X1",
+    ),
+    simulated(
+        "state applied twice after a crash between batch and event",
+        ledger_switches.tip_written_apart,
+        powerless_cluster,
+        10,
+        "S5",
+        "X1",
+    ),
+    simulated(
+        "set-order nondeterminism in execution", ledger_switches.set_order, quiet_cluster, 1, "S5"
+    ),
+    simulated(
+        "expiry by local clock", ledger_switches.expiry_by_local_clock, quiet_cluster, 1, "S5"
+    ),
+    simulated(
+        "one client's signature variants block every proposal",
+        ledger_switches.variants_refused,
+        variants_cluster,
+        3,
+        "L1",
+    ),
+    simulated(
+        "block time not checked",
+        ledger_switches.time_not_checked,
+        lying_cluster(lambda _: TimePusher(5_000)),
+        1,
+        "T1",
+    ),
+    simulated(
+        "journal never flushed", ledger_switches.flush_forgotten, powerless_cluster, 2, "S5", "S2"
     ),
 )

@@ -133,6 +133,19 @@ class WrongDigests(Behaviour):
 
 
 @dataclass(slots=True)
+class WrongRoot(Behaviour):
+    """As primary now and then states a root of the state that nobody has."""
+
+    random: random.Random
+
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        if not isinstance(parcel, PrePrepare) or parcel.height % 3:
+            return [parcel]
+        assert isinstance(host.application, LedgerApplication), "a log has no root to misstate"
+        return [propose(host, parcel, host.application.misstate(parcel.block))]
+
+
+@dataclass(slots=True)
 class BadSigner(Behaviour):
     """Half of what it signs is not signed."""
 
@@ -396,6 +409,7 @@ BEHAVIOURS: Final[dict[str, Make]] = {
     "partial broadcast": Partial,
     "equivocating primary": lambda _: Equivocator(),
     "wrong digest": WrongDigests,
+    "wrong root in a proposal": WrongRoot,
     "invalid signature": BadSigner,
     "hides what is prepared": lambda _: Forgetter(),
     "stale or forged view-change, NewView from duplicated votes": ViewForger,

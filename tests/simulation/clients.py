@@ -42,10 +42,15 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True, kw_only=True)
 class Clients:
-    """All clients of a chain; `made` counts what they did by kind of oddity."""
+    """All clients of a chain; `made` counts what they did by kind of oddity.
+
+    `again` and `variants` are how often one submits anew what was sent, or another signature of it.
+    """
 
     founding: Founding
     random: random.Random
+    again: float = 0.04
+    variants: float = 0.04
     made: Counter[str] = field(default_factory=Counter)
     sent: list[bytes] = field(default_factory=list)
     bodies: list[tuple[str, TransactionBody]] = field(default_factory=list)
@@ -54,18 +59,20 @@ class Clients:
     def draw(self, now_ms: int) -> list[bytes]:
         """Return what one client submits now (virtual time): the same body twice is two items."""
         chance = self.random.random()
-        if chance < 0.04 and self.sent:
+        if chance < self.again and self.sent:
             self.made["submitted again"] += 1
             return [self.random.choice(self.sent)]
-        if chance < 0.08 and self.bodies:
+        chance -= self.again
+        if 0 <= chance < self.variants and self.bodies:
             self.made["signature variant"] += 1
             who, body = self.random.choice(self.bodies[-8:])
             return [self._sign(who, body, variant=True) for _ in range(3)]
-        if chance < 0.10:
+        chance -= self.variants
+        if 0 <= chance < 0.02:
             self.made["garbage"] += 1
             return [self.random.randbytes(self.random.randint(0, 90))]
         who, body = self._body(now_ms, self.random.random())
-        if chance < 0.12:
+        if 0.02 <= chance < 0.04:
             self.made["wrong signature"] += 1
             return [self._sign("a thief", body)]
         signed = self._sign(who, body)

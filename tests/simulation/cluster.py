@@ -112,6 +112,7 @@ class Cluster:
     hurt: dict[int, int] = field(default_factory=dict)  # Above which height it is whole again.
     astray: dict[int, None] = field(default_factory=dict)  # Whose clock is far off.
     repairs: dict[int, str] = field(default_factory=dict)  # What its operator has to do.
+    changed: dict[int, None] = field(default_factory=dict)  # Whose journal a start must refuse.
     counts: Counter[str] = field(default_factory=Counter)
     submitted: int = 0
     monitor: Monitor = field(default_factory=Monitor)
@@ -292,6 +293,8 @@ class Cluster:
         self.note(seat, f"stop {code}")
         self._crash(host, loses_power=False)
         self.repairs[seat] = _repair(problem)
+        if isinstance(problem, JournalCorrupt):
+            self.changed.pop(seat, None)
         self.at(RETRY_MS, "restart", lambda: self.bring_up(seat), moves=seat)
 
     def bring_up(self, seat: int) -> None:
@@ -309,6 +312,8 @@ class Cluster:
             case "rebuild the database":
                 host.application.database.wipe()
         start(host)
+        if seat in self.changed:
+            raise Violation(f"C1: replica {seat} starts with a journal that the disk has changed")
 
     def _crash(self, host: Host, *, loses_power: bool) -> None:
         crash(host)

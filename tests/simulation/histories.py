@@ -182,6 +182,7 @@ def _wipe(cluster: Cluster, fault: Fault) -> bool:
     cluster.hurt_it(victim)
     host.application.files.wipe()
     host.application.database.wipe()
+    cluster.changed.pop(victim, None)
     cluster.at(fault.for_ms, "restart", partial(cluster.bring_up, victim), moves=victim)
     return True
 
@@ -201,6 +202,7 @@ def _restore(cluster: Cluster, fault: Fault) -> bool:
         cluster.hurt_it(victim, forgets=True)
         application.database.restore(rows)
         application.files.restore(files)
+        cluster.changed.pop(victim, None)
         cluster.at(50, "restart", partial(cluster.bring_up, victim), moves=victim)
 
     cluster.at(fault.for_ms, "restore a backup", put_back)
@@ -235,7 +237,8 @@ def _flip(cluster: Cluster, fault: Fault) -> bool:
     cluster.hurt_it(victim)
     application.disk.is_suspect = True
     if fault.amount % 2:
-        application.files.flip(draw)
+        if application.files.flip(draw):
+            cluster.changed[victim] = None
     elif application.database.keys:
         application.database.damaged[draw.choice(application.database.keys)] = None
     cluster.take_down(victim, for_ms=max(50, fault.for_ms))

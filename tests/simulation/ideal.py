@@ -18,9 +18,11 @@ from crypto import signatures
 from crypto.hashing import ChainId
 from crypto.signatures import SignatureJob
 from crypto.validators import ReplicaId, Validator, ValidatorSet
+from shell import journal as votes_journal
 from storage import journal
 
 CHAIN = ChainId(hashlib.sha256(b"the simulated chain").digest())
+ROTATE_BYTES = 48 << 10
 Check = Callable[[bytes, bytes, bytes], None]
 FIRST_VARIANT = hashlib.sha256(b"first variant").digest()
 
@@ -54,8 +56,8 @@ def is_signed(job: SignatureJob) -> bool:
 
 @contextmanager
 def ideal_world() -> Iterator[None]:
-    """Let the real checks of signatures ask the table instead of the curves, and count ids of
-    journals instead of drawing them."""
+    """Let the real checks of signatures ask the table instead of the curves, count ids of journals
+    instead of drawing them, and let journals grow less before they are written anew."""
 
     def or_ideal(curve: Check) -> Check:
         """Founding documents are signed for real."""
@@ -75,6 +77,7 @@ def ideal_world() -> Iterator[None]:
         for name in ("_check_p256", "_check_ed25519"):
             patch.setattr(signatures, name, or_ideal(getattr(signatures, name)))
         patch.setattr(journal, "secrets", SimpleNamespace(token_bytes=next_id))
+        patch.setattr(votes_journal, "ROTATE_BYTES", ROTATE_BYTES)
         yield
 
 

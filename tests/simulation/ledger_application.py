@@ -323,6 +323,14 @@ class LedgerApplication:
         header = replace(header, time_ms=header.time_ms + 1)
         if view is not None and proposer is not None:
             header = replace(header, view=view, proposer=proposer)
+        return self._with_header(block, header)
+
+    def misstate(self, block: Block) -> Block:
+        """A block that states another root of the state before it."""
+        header = decode(Header, block.header)
+        return self._with_header(block, replace(header, state_root=header.tx_root))
+
+    def _with_header(self, block: Block, header: Header) -> Block:
         return replace(
             block,
             view=header.view,

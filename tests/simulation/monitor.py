@@ -3,6 +3,7 @@
 S1 no two correct replicas decide different blocks at one height. S2 no correct replica lets out
 two different votes for one slot, restarts included. S3 a decided block has a valid certificate.
 S4 no transaction is executed twice. S5 equal heights, equal states, and nobody stops without cause.
+C1 no node starts with a journal that its disk has changed (the cluster asks it).
 T1 no block is later than the fastest correct clock and delta when it is decided.
 B1 memory is bounded whatever peers send. X1 nothing a peer sends raises (nothing is caught here).
 D1 what is sent is durable. R4 no vote below a view that was left. L1 is asked for after healing.
