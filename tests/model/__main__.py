@@ -19,7 +19,8 @@ from tests.model.paths import write_script
 SEARCHES = (
     Bounds(byzantine=2),
     Bounds(byzantine=2, heights=1, restarts=1),
-    Bounds(byzantine=2, view_max=0, restarts=1, executes_apart=True),
+    *(Bounds(byzantine=liar, view_max=0, restarts=1, executes_apart=True) for liar in (0, 1, 2)),
+    Bounds(byzantine=2, leaves=True),
 )
 WIDE: tuple[Bounds, ...] = ()
 SCRIPTS = Path("artifacts/model")

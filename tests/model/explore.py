@@ -77,10 +77,20 @@ class Result:
     path: tuple[str, ...]
 
 
-def explore(bounds: Bounds, *, states_max: int | None = None) -> Result:
-    """Search everything within the bounds, or until something is broken."""
+def explore(
+    bounds: Bounds, *, states_max: int | None = None, after: tuple[str, ...] = ()
+) -> Result:
+    """Search everything within the bounds, or until something is broken.
+
+    `after`: steps that have been taken already, to look closely at one corner.
+    """
     model = Model(bounds)
     begins = start(model)
+    for line in after:
+        replica, name = line.split(" ", 1)
+        begins, _, broken = apply_named(model, begins, int(replica), name)
+        if broken is not None:
+            return _result(model, {begins: None}, 0, 0, violation=broken, path=after)
     came: dict[State, tuple[State, str] | None] = {begins: None}
     frontier, depth, transitions = [begins], 0, 0
     while frontier:
@@ -96,7 +106,7 @@ def explore(bounds: Bounds, *, states_max: int | None = None) -> Result:
                 came[target] = (state, f"{bounds.correct[at]} {move.name}")
                 broken = move.broken or contradiction(model.soup, state[-1], move.bits)
                 if broken is not None:
-                    path = path_to(came, target)
+                    path = (*after, *path_to(came, target))
                     return _result(model, came, transitions, depth + 1, violation=broken, path=path)
                 following.append(target)
         frontier = following
@@ -130,12 +140,12 @@ def apply_named(
 
     Raises `AssertionError` if no step has: then the names of those that are possible are said.
     """
-    possible = {}
-    for at, move in _moves(model, state):
-        if model.bounds.correct[at] == replica:
-            possible[move.name] = (at, move)
+    at = model.bounds.correct.index(replica)
+    local = model.locals[state[at]]
+    seen = state[-1] & seen_at(model.soup, height_of(local.state))
+    possible = {move.name: move for move in _find_moves(model, at, state[at], seen)}
     assert name in possible, f"{replica} cannot: {name}\npossible are:\n" + "\n".join(possible)
-    at, move = possible[name]
+    move = possible[name]
     broken = move.broken or contradiction(model.soup, state[-1], move.bits)
     said = [
         one
@@ -154,7 +164,7 @@ def _moves(model: Model, state: State) -> Iterator[tuple[int, Move]]:
         seen = mask & seen_at(model.soup, height_of(local.state))
         moves = model.moves.get((number, seen))
         if moves is None:
-            moves = _find_moves(model, at, number, seen)
+            moves = _without_idle(number, _find_moves(model, at, number, seen))
             model.moves[number, seen] = moves
         for move in moves:
             if not move.restarts or left > 0:
@@ -189,7 +199,17 @@ def _forget(model: Model, numbers: State, mask: int, settled: int) -> int:
     return kept
 
 
-def _find_moves(model: Model, at: int, number: int, mask: int) -> tuple[Move, ...]:
+def _without_idle(number: int, moves: list[Move]) -> tuple[Move, ...]:
+    """Leave out steps that change nothing, and all but the first of those that do the same."""
+    same = {
+        (move.target, move.mask, move.broken, move.restarts): move
+        for move in reversed(moves)
+        if move.target != number or move.mask
+    }
+    return tuple(same.values())
+
+
+def _find_moves(model: Model, at: int, number: int, mask: int) -> list[Move]:
     bounds, local = model.bounds, model.locals[number]
     replica = bounds.correct[at]
     found: list[Move] = []
@@ -205,8 +225,7 @@ def _find_moves(model: Model, at: int, number: int, mask: int) -> tuple[Move, ..
     if bounds.restarts > local.boots and height_of(local.state) <= bounds.heights:
         disk = (local.journal, local.stored)
         found.append(_restart(model, replica, local, disk, (), "restarts"))
-    same = {(move.target, move.mask, move.broken, move.restarts): move for move in reversed(found)}
-    return tuple(same.values())
+    return found
 
 
 def _play(model: Model, replica: int, number: int, step: Step) -> Iterator[Move]:
@@ -222,8 +241,7 @@ def _play(model: Model, replica: int, number: int, step: Step) -> Iterator[Move]
         yield Move(step.name, -1, said, sum(1 << one for one in set(said)), broken=broken)
         return
     target = _number(model, replica, end(stage))
-    if target != number or said:
-        yield Move(step.name, target, said, sum(1 << one for one in set(said)))
+    yield Move(step.name, target, said, sum(1 << one for one in set(said)))
     if model.bounds.restarts > local.boots:
         for place, (disk, count) in enumerate(stage.boundaries, start=1):
             name = f"{step.name}, and restarts after {place} of {len(stage.boundaries)} effects"

@@ -107,9 +107,8 @@ def play(text: str) -> str:
 
 def describe(said: Said) -> str:
     match said:
-        case Decide(block=block, certificate=certificate):
-            signers = " ".join(str(signer) for signer, _ in certificate.signatures)
-            return f"decides {name_of(block.digest)} in v{certificate.view} by {signers}"
+        case Decide(block=block):
+            return f"decides {name_of(block.digest)}"
         case NewView():
             return f"sends {describe_new_view(said)}"
         case ViewChange():

@@ -26,7 +26,7 @@ from consensus.messages import (
     Status,
     Vote,
 )
-from consensus.state import is_executed, is_primary, may_vote, primary_at
+from consensus.state import is_executed, is_primary, primary_at
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId
 from crypto.votes import FIRST_VIEW, CommitCertificate, View
@@ -72,6 +72,7 @@ def steps(
     if scene.height > bounds.heights:
         return
     yield from _alone(scene)
+    yield from _handed_old(scene, local)
     yield from _handed_proposals(scene)
     yield from _handed_prepares(scene)
     yield from _handed_decisions(scene)
@@ -82,7 +83,7 @@ def steps(
 
 def _alone(scene: Scene) -> Iterator[Step]:
     state, instance = scene.state, scene.state.instance
-    if not may_vote(state):
+    if instance.certificate is not None:
         return
     if instance.view == FIRST_VIEW and is_primary(state) and instance.proposal is None:
         yield Step("proposes", lambda stage: expire(stage, TimerKind.PROPOSE))
@@ -91,7 +92,7 @@ def _alone(scene: Scene) -> Iterator[Step]:
 
 
 def _handed_proposals(scene: Scene) -> Iterator[Step]:
-    """First proposals of view 0, new-views, proposals that nothing justifies, missing blocks."""
+    """First proposals of view 0, new-views, proposals that nothing justifies."""
     instance = scene.state.instance
     if instance.certificate is None:
         if instance.view == FIRST_VIEW and not _has(scene, PrePrepare, FIRST_VIEW):
@@ -101,11 +102,18 @@ def _handed_proposals(scene: Scene) -> Iterator[Step]:
             if not _has(scene, NewView, view) and _may_adopt(scene, view):
                 yield from _handed_new_views(scene, view)
                 yield from _handed_bare_proposals(scene, view)
+
+
+def _handed_old(scene: Scene, local: Local) -> Iterator[Step]:
+    """The proof of a height that is over, and the block that is asked for, of whatever height."""
+    if scene.state.tip.certificate is not None and scene.state.instance.certificate is None:
+        yield _hand("status with the proof of its tip", _status(scene, scene.state.tip.certificate))
     fetching = scene.state.fetching
     if fetching is not None and fetching.digest is not None:
-        for block in _blocks(scene).values():
-            if block.digest == fetching.digest:
-                yield _hand(f"proposal {name_of(block.digest)}", Proposal(block=block, bodies=b""))
+        known = _blocks(scene) | {one.block.digest: one.block for one in local.stored}
+        block = known.get(fetching.digest)
+        if block is not None:
+            yield _hand(f"proposal {name_of(block.digest)}", Proposal(block=block, bodies=b""))
 
 
 def _may_adopt(scene: Scene, view: int) -> bool:
@@ -167,10 +175,12 @@ def _own(scene: Scene) -> list[PrePrepare]:
 
 def _first_of(scene: Scene, view: int) -> Digest | None:
     """Return what the replica knows the primary of a view to have voted for."""
-    primary = primary_at(scene.state, View(view))
-    kind: type[Vote] = NewView if view else PrePrepare
-    vote = votes_at(scene.state.instance.mailbox, kind, View(view)).get(primary)
-    return None if vote is None else vote.digest
+    primary, mailbox = primary_at(scene.state, View(view)), scene.state.instance.mailbox
+    for kind in (NewView, PrePrepare):
+        vote = votes_at(mailbox, kind, View(view)).get(primary)
+        if vote is not None:
+            return vote.digest
+    return None
 
 
 def _handed_decisions(scene: Scene) -> Iterator[Step]:
@@ -211,7 +221,7 @@ def _handed_view_changes(scene: Scene) -> Iterator[Step]:
     """What makes a primary lead; and f + 1 leavers, whom a backup follows."""
     state, instance = scene.state, scene.state.instance
     me = state.config.replica
-    if not may_vote(state):
+    if instance.certificate is not None:
         return
     for view in range(max(1, instance.view), scene.bounds.view_max + 1):
         others = [vote for vote in view_changes(scene, view) if vote.signer != me]

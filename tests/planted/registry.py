@@ -25,7 +25,7 @@ import pytest
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
-ROOMS: Final = ("simulated",)
+ROOMS: Final = ("simulated", "modelled")
 """Modules of this package with a `PLANTED` of their own, in the order of running."""
 
 
@@ -42,7 +42,8 @@ class Planted:
     """One bug.
 
     `where` is what must find it: simulation, model or scenario; `within` says how far it looks;
-    `found_by` are the words (invariants) of which a violation must open with one.
+    `found_by` are the words (invariants) of which a violation must open with one. `search_clean`
+    is asked without the bug, where `search` need not be run for every bug again.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Planted:
     within: str
     search: Callable[[], Found | None]
     found_by: tuple[str, ...]
+    search_clean: Callable[[], Found | None] | None = None
 
 
 def find_planted(planted: Planted) -> Found | None:

@@ -1,5 +1,7 @@
 """Every scenario file runs, keeps the invariants, and does what is written below its commands.
 
+A file may also be a path of the model checker, as it writes one for a violation (`tests.model`).
+
 `MEDLEDGER_REWRITE=1 pytest tests/scenarios` writes the files anew: read the difference.
 """
 
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.model.paths import is_path, play
 from tests.scenarios.script import run_script, scripts
 
 SCRIPTS = scripts()
@@ -37,7 +40,7 @@ def test_the_scenarios_of_the_design_are_all_here() -> None:
 def test_a_scenario_goes_as_written(path: Path) -> None:
     written = path.read_text(encoding="utf-8")
 
-    happened = run_script(written)
+    happened = play(written) if is_path(written) else run_script(written)
 
     if os.environ.get("MEDLEDGER_REWRITE"):
         path.write_text(happened, encoding="utf-8")
