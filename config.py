@@ -66,6 +66,7 @@ class Limits:
     state_cache_nodes_max: int = 200_000
     proof_heights: int = 1_000
     snapshot_gap_blocks: int = 10_000
+    scrub_percent: int = 2
 
     BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {
         "verify_workers": (0, 64),
@@ -77,6 +78,7 @@ class Limits:
         "state_cache_nodes_max": (1_000, 100_000_000),
         "proof_heights": (3, 1_000_000),
         "snapshot_gap_blocks": (16, 10**9),
+        "scrub_percent": (0, 100),
     }
 
 

@@ -41,10 +41,9 @@ from shell.clocks import keep_comparing
 from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit
-from shell.joining import Joining, keep_joining, make_joining
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
-from shell.limits import blob_limits, blocks_kept, pool_limits, world_limits
+from shell.limits import pool_limits, world_limits
 from shell.membership import (
     check_own_keys,
     follow_set,
@@ -58,18 +57,17 @@ from shell.opening import open_founded_chain, open_ledger
 from shell.own_keys import OwnKeys, open_own_keys
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
-from shell.pruning import Pruning, keep_pruning
 from shell.readiness import Readiness, keep_ready
 from shell.replica import Replica, update_backlog
 from shell.reporting import keep_reporting
 from shell.restart import restart
 from shell.sidecars import Sidecars, answer_sidecars
-from shell.snapshots import serve_snapshots
+from shell.stores import make_stores
 from shell.sweeping import keep_sweeping
+from shell.upkeep import Upkeep, make_upkeep, upkeep_chores
 from shell.verifier import Verifier
 from shell.visits import Visits, answer_guest, keep_visiting, make_visits
 from shell.watching import Watching, keep_watching, make_watching, note_block
-from storage.blobs import open_blobs
 from storage.database import Database
 from storage.journal import close_journal
 from storage.layout import NodeLayout, check_layout
@@ -106,8 +104,7 @@ class Node:
     readiness: Readiness
     watching: Watching
     api: RunningApi | None = None
-    joining: Joining
-    pruning: Pruning
+    upkeep: Upkeep
     chores: tuple[asyncio.Task[None], ...] = ()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
@@ -185,6 +182,7 @@ def assemble(
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
     following = make_following(chain, network, keys)
     gossip = Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True))
+    blobs, sidecars = make_stores(config, layout, replica)
     node = Node(
         config=config,
         layout=layout,
@@ -197,25 +195,19 @@ def assemble(
         gossip=gossip,
         watching=make_watching(replica, config.timeouts, partial(passing_on.announce, gossip)),
         intake=intake,
-        blobs=Blobs(
-            store=open_blobs(layout.blobs, limits=blob_limits(config.limits)),
+        blobs=blobs,
+        sidecars=sidecars,
+        upkeep=make_upkeep(
+            config,
+            layout,
             chain=chain,
             network=network,
-            clock=clock,
-            replica=ReplicaId(config.node_index),
-            vote_key=lambda: keys.present.vote,
+            mending=replica.mending,
+            blobs=blobs,
+            sidecars=sidecars,
         ),
-        sidecars=Sidecars(
-            store=replica.sidecars,
-            chain=chain,
-            bodies=replica.bodies,
-            checked_blocks=replica.proposals.checked.values,
-        ),
-        joining=make_joining(chain, network, layout, config.limits.snapshot_gap_blocks),
-        pruning=Pruning(chain=chain, keep=blocks_kept(config.pruning)),
     )
     connect(node, routes)
-    serve_snapshots(network, node.joining.snapshots)
     return node
 
 
@@ -318,7 +310,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
         node.stopping.set()
 
     node.intake.on_added = on_added
-    node.joining.on_arrived = on_arrived
+    node.upkeep.joining.on_arrived = on_arrived
     replica.on_fatal = on_fatal
     replica.on_block = partial(note_block, node.watching)
     replica.on_tip = partial(follow_set, node.visits.following)
@@ -337,11 +329,10 @@ async def start(node: Node, document: GenesisDocument) -> None:
         asyncio.create_task(passing_on.repeat(node.gossip, pool, clock)),
         asyncio.create_task(keep_visiting(node.visits, pause_s=VISIT_PAUSE_S)),
         asyncio.create_task(keep_ready(node.readiness)),
-        asyncio.create_task(keep_joining(node.joining)),
-        asyncio.create_task(keep_pruning(node.pruning)),
         asyncio.create_task(keep_watching(node.watching)),
         asyncio.create_task(keep_comparing(node.replica)),
         asyncio.create_task(keep_reporting(node.replica, node.intake)),
+        *(asyncio.create_task(one) for one in upkeep_chores(node.upkeep)),
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(
@@ -350,7 +341,7 @@ async def start(node: Node, document: GenesisDocument) -> None:
         blobs=node.blobs,
         sidecars=node.sidecars,
         replica=node.replica,
-        mending=node.replica.mending,
+        upkeep=node.upkeep,
         clock=clock,
         organisation="" if member is None else member.org,
     )

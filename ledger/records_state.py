@@ -246,6 +246,14 @@ def current_seal(view: StateView, version: Version) -> Seal:
     return seal
 
 
+def iterate_seals(
+    view: StateView, *, start: bytes = b"", limit: int
+) -> Iterator[tuple[bytes, Seal]]:
+    """Yield (state key, seal) of at most `limit` seals from the state key `start` on."""
+    for key, encoded in view.scan(seal_key(Cid(b"")), start=start, limit=limit):
+        yield key, _seal(encoded)
+
+
 def is_blob_live(view: StateView, cid: Cid) -> bool:
     """Whether these bytes belong to a seal in force, or to a former one still worth keeping."""
     seal = get_seal(view, cid)

@@ -215,8 +215,10 @@ async def _fetch(joining: Joining, height: int, offers: dict[int, SnapshotOffer]
         ),
     )
     try:
+        await _fetch_state(
+            joining, sources, target, arrival
+        )  # First: roots are kept for less long.
         await _fetch_blocks(joining, sources, target, arrival, first)
-        await _fetch_state(joining, sources, target, arrival)
         _put_headers(target, arrival, first)
         finish_arrival(
             arrival,

@@ -6,6 +6,8 @@ and a quorum of that height's replica set signed it. Until it is mended nothing 
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -21,10 +23,17 @@ from p2p.network import Network
 from shell.chain import Chain
 from shell.kinds import Kind
 from shell.proposals import decode_header
+from shell.snapshots import FoundReceipts, ReceiptsQuery
 from storage.blocks import StoredBlock
 from storage.check import check_start, findings
-from storage.errors import BlockCorrupt, BlockNotOurs, StorageError
-from storage.mending import replace_block
+from storage.errors import (
+    BlockCorrupt,
+    BlockNotOurs,
+    HistoryPruned,
+    ReceiptsCorrupt,
+    StorageError,
+)
+from storage.mending import replace_block, replace_receipts
 
 log = logging.getLogger("medledger.mending")
 
@@ -50,11 +59,16 @@ class BlockCopy:
 
 @dataclass(slots=True, kw_only=True)
 class Mending:
-    """Heights that wait to be mended; `wake` is set when there are some."""
+    """Heights whose block, or whose receipts, wait to be mended; `wake` is set when there are some.
+
+    `mended` counts what was put right since the start, by code.
+    """
 
     chain: Chain
     network: Network
     damaged: dict[int, None] = field(default_factory=dict)
+    damaged_receipts: dict[int, None] = field(default_factory=dict)
+    mended: Counter[str] = field(default_factory=Counter)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -64,16 +78,22 @@ def report_damage(mending: Mending, height: int) -> None:
     mending.wake.set()
 
 
+def report_damaged_receipts(mending: Mending, height: int) -> None:
+    """Have the receipts of a block replaced as soon as a peer can be asked."""
+    mending.damaged_receipts[height] = None
+    mending.wake.set()
+
+
 def check_storage(mending: Mending, journal_directory: Path) -> None:
     """Look at what the node is about to rely on; raise for what no peer's copy can mend.
 
-    Damaged blocks are reported to be mended once peers can be asked.
+    Damaged blocks and receipts are reported to be mended once peers can be asked.
     """
     for finding in findings(check_start(mending.chain.stored, journal_directory)):
-        if finding.code != BlockCorrupt.code or finding.height is None:
+        if finding.code not in _MENDABLE or finding.height is None:
             raise StorageDamaged(f"{finding.text} [{finding.code}]")
         log.warning("damaged block", extra={"height": finding.height, "reason": finding.text})
-        report_damage(mending, finding.height)
+        _MENDABLE[finding.code](mending, finding.height)
 
 
 async def keep_mending(mending: Mending, *, pause_s: float) -> None:
@@ -84,7 +104,12 @@ async def keep_mending(mending: Mending, *, pause_s: float) -> None:
         for height in sorted(mending.damaged, reverse=True):
             if await mend_block(mending.chain, mending.network, height):
                 del mending.damaged[height]
-        if mending.damaged:
+                mending.mended[BlockCorrupt.code] += 1
+        for height in sorted(mending.damaged_receipts, reverse=True):
+            if await mend_receipts(mending.chain, mending.network, height):
+                del mending.damaged_receipts[height]
+                mending.mended[ReceiptsCorrupt.code] += 1
+        if mending.damaged or mending.damaged_receipts:
             await asyncio.sleep(pause_s)
             mending.wake.set()
 
@@ -104,6 +129,32 @@ async def mend_block(chain: Chain, network: Network, height: int) -> bool:
             return False
         else:
             log.warning("block mended", extra={"height": height, "peer": peer_id})
+            return True
+    return False
+
+
+async def mend_receipts(chain: Chain, network: Network, height: int) -> bool:
+    """Replace the receipts of one block by a peer's; return whether they are whole again."""
+    for peer_id in network.connected():
+        try:
+            reply = await network.request(
+                peer_id,
+                Kind.FIND_RECEIPTS,
+                encode(ReceiptsQuery(height=height)),
+                ASK_TIMEOUT_MS,
+                reply_bytes_max=FoundReceipts.WIRE_BYTES_MAX,
+            )
+            replace_receipts(chain.stored, Height(height), decode(FoundReceipts, reply).receipts)
+        except (P2pError, DecodeError, BlockNotOurs) as problem:
+            details = {"height": height, "peer": peer_id, "reason": str(problem)}
+            log.warning("no usable receipts", extra=details)
+        except HistoryPruned:
+            return True  # They were pruned meanwhile: nobody needs them here.
+        except StorageError as problem:
+            log.warning("not mended", extra={"height": height, "reason": str(problem)})
+            return False
+        else:
+            log.warning("receipts mended", extra={"height": height, "peer": peer_id})
             return True
     return False
 
@@ -154,3 +205,10 @@ def _stored(copy: CertifiedBlock) -> StoredBlock:
         certificate=encode(copy.certificate),
         transactions=decode(BlockBodies, copy.bodies).transactions,
     )
+
+
+_MENDABLE: Final[Mapping[str, Callable[[Mending, int], None]]] = {
+    BlockCorrupt.code: report_damage,
+    ReceiptsCorrupt.code: report_damaged_receipts,
+}
+"""What a start lets pass, because a peer's copy mends it."""

@@ -39,6 +39,7 @@ from shell.mending import Mending, report_damage
 from shell.overview import consensus_overview, evidence_overview, peers_overview
 from shell.replica import Replica
 from shell.sidecars import Sidecars
+from shell.upkeep import Upkeep, storage_overview
 from storage import blocks as stored_blocks
 from storage import receipts as stored_receipts
 from storage.errors import BlockCorrupt
@@ -186,6 +187,7 @@ class NodeReads:
     """What operators see."""
 
     replica: Replica
+    upkeep: Upkeep
     clock: Clock
     run_by: str
     sources: Sources
@@ -205,7 +207,7 @@ class NodeReads:
         return is_fresh(self.replica)
 
     def consensus(self) -> dict[str, object]:
-        return consensus_overview(self.replica)
+        return {**consensus_overview(self.replica), "storage": storage_overview(self.upkeep)}
 
     def peers(self) -> list[dict[str, object]]:
         return peers_overview(self.replica)
@@ -232,17 +234,18 @@ def make_ports(
     chain: Chain,
     blobs: Blobs,
     sidecars: Sidecars,
-    mending: Mending,
+    upkeep: Upkeep,
     replica: Replica,
     clock: Clock,
     organisation: str,
 ) -> Ports:
     return Ports(
         transactions=Transactions(intake=intake, chain=chain),
-        chain=ChainReads(chain=chain, mending=mending),
+        chain=ChainReads(chain=chain, mending=upkeep.mending),
         blobs=BlobReads(blobs=blobs, sidecars=sidecars),
         node=NodeReads(
             replica=replica,
+            upkeep=upkeep,
             clock=clock,
             run_by=organisation,
             sources=make_sources(replica, intake, blobs, sidecars),

@@ -32,7 +32,7 @@ from storage.blocks import get_stored_header
 from storage.chain import StoredHeader
 from storage.errors import StorageError
 from storage.receipts import get_encoded_receipts
-from storage.world import StoredNodes
+from storage.world import StoredNodes, World
 
 T = TypeVar("T")
 
@@ -45,6 +45,9 @@ HEADERS_MAX: Final = 256
 RECEIPTS_MAX: Final = 100_000
 ENTRY_KEYS_MAX: Final = 16
 PIN_S: Final = 60.0
+NEIGHBOURS: Final = 2
+"""So many heights below its own a snapshot needs entries of: they are one pin."""
+
 NODES_MAX: Final = 2_000
 
 NOT_HERE: Final = "not_here"
@@ -151,10 +154,11 @@ class FoundReceipts:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshots:
-    """What serves them: a small memory of tree nodes of its own, and until when a pin holds."""
+    """What serves them: a small memory of tree nodes of its own; who has a pin, and until when."""
 
     chain: Chain
     nodes: NodeCache
+    pinned_for: int | None = None
     pinned_until_s: float = 0.0
     served: Counter[str] = field(default_factory=Counter)
 
@@ -206,19 +210,20 @@ async def answer_epoch(snapshots: Snapshots, _peer_id: int, body: bytes) -> byte
     return encode(EpochEnd(header=stored, next_validators=following.validators))
 
 
-async def answer_entries(snapshots: Snapshots, _peer_id: int, body: bytes) -> bytes:
+async def answer_entries(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
     query = _decoded(EntryQuery, body)
     _check_provable(snapshots, query.height)
+    _pin(snapshots, peer_id, query.height)
     try:
         return encode(prove_many(snapshots.nodes, query.height, query.keys))
     except (TreeError, StorageError) as problem:
         raise RequestRefused(GONE) from problem
 
 
-async def answer_chunk(snapshots: Snapshots, _peer_id: int, body: bytes) -> bytes:
+async def answer_chunk(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
     query = _decoded(ChunkQuery, body)
     _check_provable(snapshots, query.height)
-    _pin(snapshots, query.height)
+    _pin(snapshots, peer_id, query.height)
     await asyncio.sleep(0)  # One chunk is some milliseconds of work: others have their turn first.
     try:
         chunk = make_chunk(
@@ -265,13 +270,21 @@ def _check_provable(snapshots: Snapshots, height: int) -> None:
         raise RequestRefused(GONE)
 
 
-def _pin(snapshots: Snapshots, height: int) -> None:
-    """Keep this root provable while it is asked for; one at a time, and never for ever."""
+def _pin(snapshots: Snapshots, peer_id: int, height: int) -> None:
+    """Keep this root provable while a peer asks for it; one peer at a time, and never for ever."""
     world, now_s = snapshots.chain.stored.world, time.monotonic()
-    if world.pinned not in (None, height) and now_s < snapshots.pinned_until_s:
-        return  # Another snapshot is being fetched; this one has its plain time.
-    world.pinned = height
-    snapshots.pinned_until_s = now_s + PIN_S
+    is_held = world.pinned is not None and now_s < snapshots.pinned_until_s
+    if is_held and snapshots.pinned_for != peer_id and world.pinned != height:
+        return  # Another peer is at its snapshot; this one has the plain time.
+    if not is_held or world.pinned is None or height < world.pinned or not _is_provable(world):
+        world.pinned = height
+    elif height > world.pinned + NEIGHBOURS:
+        world.pinned = height  # The peer has begun anew.
+    snapshots.pinned_for, snapshots.pinned_until_s = peer_id, now_s + PIN_S
+
+
+def _is_provable(world: World) -> bool:
+    return world.pinned is not None and world.pinned >= world.oldest_provable
 
 
 def release_pin(snapshots: Snapshots) -> None:

@@ -40,6 +40,7 @@ from tests.integration.consortium import (
     is_up,
     kill,
     log_of,
+    log_tail,
     register,
     start_one,
     status_of,
@@ -109,6 +110,28 @@ async def test_a_blob_damaged_at_one_keeper_is_served_whole_and_mended_from_the_
     assert opened.path.read_bytes() == CONTENT
     assert f"{path} is damaged" in log_of(keepers[0])
     assert path.read_bytes() == other.read_bytes()
+
+
+async def test_a_flipped_byte_that_nobody_reads_is_found_and_mended_by_the_running_node(
+    four: Consortium, tmp_path: Path
+) -> None:
+    shared = await share_a_record(four, tmp_path)
+    keepers = [four.members[index] for index in shared.found.seal.stored_by]
+    path, other = (stored_at(member, shared) for member in keepers[:2])
+    await asyncio.to_thread(wait_height, keepers, shared.height)
+    flip(path, 1_500_000)
+
+    await asyncio.to_thread(
+        wait_until,
+        lambda: path.exists() and path.read_bytes() == other.read_bytes(),
+        lambda: f"{path} is mended; {log_tail(keepers[0])}",
+        timeout_s=100,
+    )
+
+    storage = ask(keepers[0], "/v1/consensus")["storage"]
+    assert storage["scrub_found"]["blob.corrupt"] == 1
+    assert storage["mended"]["blob.missing"] == 1
+    assert f"{path} is damaged" in log_of(keepers[0])
 
 
 async def test_a_blob_damaged_at_every_keeper_is_refused_and_leaves_no_file(

@@ -357,9 +357,9 @@ async def test_a_root_that_is_asked_for_is_pinned_for_a_while(party: Party) -> N
     assert await take_snapshot(party.joining)
 
     snapshots = party.servers[1].snapshots
-    assert snapshots.chain.stored.world.pinned == BLOCKS - 1
+    assert snapshots.chain.stored.world.pinned == BLOCKS - 3
     release_pin(snapshots)
-    assert snapshots.chain.stored.world.pinned == BLOCKS - 1
+    assert snapshots.chain.stored.world.pinned == BLOCKS - 3
 
     snapshots.pinned_until_s = 0.0
     release_pin(snapshots)

@@ -1,0 +1,69 @@
+"""A node of the same rooms for which fifteen minutes are eight seconds: a test sees it prune.
+
+    python -m tests.integration.hurried_node DIRECTORY --passphrase-file FILE [--lying]
+
+Transactions are taken to expire early, old blocks are looked for every second, and chunks of the
+state are few leaves that come slowly; a lying one changes a byte in each.
+"""
+
+import argparse
+import asyncio
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import ledger.replay
+import node
+import shell.snapshots
+from commands.logs import start_logging
+from config import load_config
+from crypto.schema import decode, encode
+from ledger.tree.chunks import StateChunk
+from shell import upkeep
+from shell.snapshots import Snapshots
+
+WINDOW_MS: Final = 8_000
+LEAVES_MAX: Final = 16
+CHUNK_S: Final = 0.1
+
+answer_whole = shell.snapshots.answer_chunk
+
+
+async def answer_slowly(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
+    await asyncio.sleep(CHUNK_S)
+    return await answer_whole(snapshots, peer_id, body)
+
+
+async def answer_wrongly(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
+    chunk = decode(StateChunk, await answer_slowly(snapshots, peer_id, body))
+    if not chunk.leaves:
+        return encode(replace(chunk, left=None))
+    first = replace(chunk.leaves[0], value=chunk.leaves[0].value + b"?")
+    return encode(replace(chunk, leaves=(first, *chunk.leaves[1:])))
+
+
+def hurry(*, is_lying: bool) -> None:
+    """Shorten what a test cannot wait for; nothing else is another node's."""
+    ledger.replay.TX_WINDOW_MS_LIMIT = WINDOW_MS  # type: ignore[misc]
+    shell.snapshots.LEAVES_MAX = LEAVES_MAX  # type: ignore[misc]
+    shell.snapshots.answer_chunk = answer_wrongly if is_lying else answer_slowly
+    upkeep.keep_pruning = partial(upkeep.keep_pruning, look_s=1.0)  # type: ignore[assignment]
+    upkeep.keep_joining = partial(upkeep.keep_joining, check_s=1.0)  # type: ignore[assignment]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A node in a hurry.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--passphrase-file", type=Path, required=True)
+    parser.add_argument("--lying", action="store_true")
+    wanted = parser.parse_args()
+    hurry(is_lying=wanted.lying)
+    config = load_config(wanted.directory / "node.toml")
+    start_logging("info", as_json=True)
+    passphrase = wanted.passphrase_file.read_text(encoding="utf-8").strip()
+    asyncio.run(node.run_node(config, passphrase))
+
+
+if __name__ == "__main__":
+    main()
