@@ -38,7 +38,7 @@ SECTIONS: Final = {
     "Identity": ["ledger.identity_payloads", "ledger.key_proofs"],
     "Records": ["ledger.records_payloads", "ledger.records_state"],
     "Access": ["ledger.purposes", "ledger.access_payloads", "ledger.access_state"],
-    "Founding": ["genesis.document"],
+    "Founding": ["genesis.document", "genesis.invite"],
     "Snapshots between nodes": ["ledger.tree.chunks", "shell.snapshots"],
     "Between a node and its users": ["ledger.exchange", "ledger.tree.proofs"],
 }
