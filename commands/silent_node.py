@@ -5,9 +5,12 @@ holds it, the disks, the vote journal, the ledger. Nothing is mended; the ledger
 where no process runs on the directory.
 """
 
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +27,7 @@ from storage.database import DATABASE_RESERVE_BYTES, open_database
 from storage.errors import DatabaseMissing, LayoutInvalid, StorageError
 from storage.files import free_bytes
 from storage.layout import NodeLayout, check_layout
-from storage.lease import find_holder, release_lease, take_lease
+from storage.lease import find_holder
 from storage.sidecars import SIDECARS_RESERVE_BYTES
 
 CONNECT_S: Final = 2.0
@@ -93,7 +96,12 @@ def _of_process(pid: int, directory: Path, url: str) -> Diagnosis:
 def _of_directory(layout: NodeLayout, config: NodeConfig) -> Iterator[Diagnosis]:
     """Yield every cause why no process runs; the first is the one that has to be mended first."""
     yield from _full_disks(layout, config)
-    yield from _damage(layout)
+    damage = next(_ledger_damage(layout), None)
+    holder = find_holder(layout.lease)
+    if holder is not None:  # A node has started meanwhile: what was seen may be half of its work.
+        yield _of_process(holder, layout.root, address_of(config))
+    if damage is not None:
+        yield damage
     words = read_words(layout.root)
     if words is None:
         if not layout.lease.exists():
@@ -129,36 +137,46 @@ def _full_disks(layout: NodeLayout, config: NodeConfig) -> Iterator[Diagnosis]:
             )
 
 
-def _damage(layout: NodeLayout) -> Iterator[Diagnosis]:
-    """Look at journal and ledger as the node does when it starts, keeping a node out meanwhile."""
-    lease = take_lease(layout.lease)
-    try:
-        yield from _ledger_damage(layout)
-    finally:
-        release_lease(lease)
-
-
 def _ledger_damage(layout: NodeLayout) -> Iterator[Diagnosis]:
     try:
         chain_id = chain_id_of(load_genesis(layout.genesis))
     except GenesisError as problem:
         yield _wrong("node_directory", str(problem))
         return
-    try:
-        with open_database(layout.ledger) as database:
-            found = findings(check_start(open_chain(database, chain_id), layout.journal))
-    except DatabaseMissing:
-        return  # The node begins from genesis, and fetches the rest.
-    except StorageError as problem:
-        yield _wrong("ledger_damaged", f"{problem} [{problem.code}]")
-        return
+    with _standing_in_for(layout.ledger) as ledger:
+        try:
+            with open_database(ledger) as database:
+                found = findings(check_start(open_chain(database, chain_id), layout.journal))
+        except DatabaseMissing:
+            return  # The node begins from genesis, and fetches the rest.
+        except StorageError as problem:
+            text = str(problem).replace(str(ledger), str(layout.ledger))
+            yield _wrong("ledger_damaged", f"{text} [{problem.code}]")
+            return
     for one in found:
         if one.code == "journal.missing":
             yield _wrong("journal_missing", f"{one.text}. The node will start fenced.")
         elif one.code.startswith("journal."):
             yield _wrong("journal_damaged", f"{one.text} [{one.code}]")
         elif one.code not in ("block.corrupt", "receipts.corrupt"):  # Those a peer's copy mends.
-            yield _wrong("ledger_damaged", f"{one.text} [{one.code}]")
+            text = one.text.replace(str(ledger), str(layout.ledger))
+            yield _wrong("ledger_damaged", f"{text} [{one.code}]")
+
+
+@contextmanager
+def _standing_in_for(ledger: Path) -> Iterator[Path]:
+    """Give a directory in which the ledger can be opened without touching it or keeping a node out.
+
+    LevelDB never changes its tables, so links to them do; what it writes to is copied.
+    """
+    with tempfile.TemporaryDirectory(prefix="medledger-doctor-") as name:
+        copy = Path(name)
+        for path in ledger.iterdir():
+            if path.suffix in (".ldb", ".sst"):
+                (copy / path.name).symlink_to(path.resolve())
+            elif path.name != "LOCK":
+                shutil.copy2(path, copy / path.name)
+        yield copy
 
 
 def last_lines(directory: Path, count: int) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from api.diagnosis import diagnose
 from api.facts import Facts
 from api.metrics import Histogram, Measures, Value
 from crypto.validators import ReplicaId
+from shell.clocks import others_offset_ms
 from shell.facts import Sources, gather_facts, name_of
 from shell.replica import Replica
 from storage.journal import SyncTimes
@@ -68,6 +69,7 @@ def _progress(replica: Replica) -> dict[str, Samples]:
 def _members(facts: Facts, replica: Replica) -> dict[str, Samples]:
     network = replica.network.statistics()
     states = Counter(one.link for one in facts.others)
+    others_ms = others_offset_ms(replica)
     return {
         "peers": _counted(states),
         "peer_rtt_seconds": [
@@ -82,6 +84,15 @@ def _members(facts: Facts, replica: Replica) -> dict[str, Samples]:
             if one.clock_offset_ms is not None
         ],
         "invalid_messages_total": list(_invalid(replica)),
+        "own_clock_offset_seconds": [] if others_ms is None else _one(others_ms / 1_000),
+        "over_allowance_total": [
+            ((one.name,), replica.allowances[one.index].dropped)
+            for one in facts.others
+            if one.index in replica.allowances
+        ],
+        "complaints": _counted(
+            Counter(one.reason.name.lower() for one in replica.state.complaints.values())
+        ),
         "evidence_total": [
             ((name_of(replica, ReplicaId(index)),), count)
             for index, count in sorted(replica.reports.counts.items())
