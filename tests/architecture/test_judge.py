@@ -1,12 +1,13 @@
 """The judge of CI runs finds the broken promise: too few cases, a failure, a low floor."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.judge import judge_cases, judge_coverage
+from scripts.judge import judge_cases, judge_counted, judge_coverage
 
 
 def write_report(folder: Path, passed: int, failed: int = 0, skipped: int = 0) -> Path:
@@ -84,7 +85,35 @@ def test_every_stage_of_the_ci_run_has_a_promise(repository: Path) -> None:
     declared = tomllib.loads((repository / ".ci" / "declared.toml").read_text(encoding="utf-8"))
     script = (repository / ".ci" / "run").read_text(encoding="utf-8")
 
-    stages = script.split("STAGES=${*:-", 1)[1].split("}", 1)[0].split()
+    lanes = re.findall(r'^(?:ONE_LANE|OTHER_LANE|ALONE)="([^"]+)"$', script, re.MULTILINE)
+    stages = {stage for lane in lanes for stage in lane.split()}
 
-    assert stages[-1] == "coverage"
-    assert set(stages[:-1]) == declared["cases"].keys()
+    assert len(lanes) == 3
+    assert stages - {"coverage"} == declared["cases"].keys()
+
+
+@pytest.mark.parametrize(
+    ("last", "is_kept"),
+    [
+        ("10 passed, 0 failed", True),
+        ("9 passed, 0 failed", False),
+        ("20 passed, 1 failed", False),
+        ("12 planted, 12 found", True),
+        ("12 planted, 11 found", False),
+        ("3 searches, 1,200 distinct states, 0 broken", True),
+        ("3 searches, 1,200 distinct states, 1 broken", False),
+        ("31 faults injected, 4306 acknowledged, 0 broken", True),
+        ("0 faults injected, 0 acknowledged, 1 broken", False),
+        ("all is well", False),
+        ("", False),
+    ],
+)
+def test_what_counts_by_itself_is_judged_by_its_last_line(
+    tmp_path: Path, last: str, *, is_kept: bool
+) -> None:
+    log = tmp_path / "stage.log"
+    log.write_text(f"much before\n{last}\n", encoding="utf-8")
+
+    kept, _ = judge_counted("stage", log, {"stage": 10})
+
+    assert kept is is_kept

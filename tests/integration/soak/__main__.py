@@ -120,12 +120,15 @@ def main() -> int:
         try:
             report = asyncio.run(soak(wanted.minutes, rounds, wanted.seed, Path(folder)))
         except AssertionError as problem:
-            print(f"FAILED, seed {wanted.seed}: {problem}", file=sys.stderr)
+            print(f"FAILED, seed {wanted.seed}: {problem}", flush=True)
+            print("0 faults injected, 0 acknowledged, 1 broken")
             return 1
     print(table(report, minutes=wanted.minutes))
     if wanted.out is not None:
         wanted.out.parent.mkdir(parents=True, exist_ok=True)
         wanted.out.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    faults = sum(report.faults.values())
+    print(f"{faults} faults injected, {report.acknowledged} acknowledged, 0 broken")
     return 0
 
 
