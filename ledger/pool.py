@@ -152,10 +152,19 @@ class Pool:
         return next(self._admissible(time_ms), None) is not None
 
     def waiting_since_ms(self, time_ms: int) -> int | None:
-        """Return when the oldest transaction that is valid at `time_ms` was added."""
-        return min(
-            (entry.added_ms for entry in self._admissible(time_ms, first=True)), default=None
-        )
+        """Return since when the oldest transaction valid at `time_ms` could have been in a block.
+
+        One that was offered early waits only from the beginning of its window on.
+        """
+        oldest_ms: int | None = None
+        for entries in self._lanes.values():
+            for entry in entries.values():
+                if oldest_ms is not None and entry.added_ms >= oldest_ms:
+                    break  # Those behind came later still.
+                if is_admissible(entry.transaction, time_ms):
+                    since_ms = max(entry.added_ms, entry.transaction.body.valid_from_ms)
+                    oldest_ms = since_ms if oldest_ms is None else min(oldest_ms, since_ms)
+        return oldest_ms
 
     def added_before(self, added_ms: int, *, limit: int) -> tuple[Entry, ...]:
         """Return up to `limit` of the oldest entries added before `added_ms`, oldest first."""
@@ -169,14 +178,12 @@ class Pool:
     def lane_counts(self) -> dict[Lane, int]:
         return {lane: len(entries) for lane, entries in self._lanes.items()}
 
-    def _admissible(self, time_ms: int, *, first: bool = False) -> Iterator[Entry]:
-        """Yield the entries valid at `time_ms` lane by lane; with `first`, one of each lane."""
+    def _admissible(self, time_ms: int) -> Iterator[Entry]:
+        """Yield the entries valid at `time_ms` lane by lane."""
         for entries in self._lanes.values():
             for entry in entries.values():
                 if is_admissible(entry.transaction, time_ms):
                     yield entry
-                    if first:
-                        break
 
     def _check_room(self, entry: Entry) -> None:
         """Raise unless the entry fits beside what stays reserved for the other lanes."""

@@ -73,9 +73,10 @@ class Window:
 class Watch:
     """What is remembered of the base primary, and the best that was seen of any.
 
-    `base` is a member in an epoch. `due_ms` is since when a block is due. `complained_ms` is when
-    this node complained last, `unhelped` about what, until a change has helped; what arrived before
-    `resent_ms` was sent again.
+    `base` is a member in an epoch; it passed over what came at `passed_ms` that many times.
+    `due_ms` is since when a block is due. `complained_ms` is when this node complained last,
+    `unhelped` about what, until a change has helped; what arrived before `resent_ms` was sent
+    again.
     """
 
     bound_ms: int
@@ -83,6 +84,7 @@ class Watch:
     base: tuple[Epoch, ReplicaId] | None = None
     base_since_ms: int = 0
     passed_over: int = 0
+    passed_ms: int | None = None
     resent_ms: int = 0
     has_complained: bool = False
     doublings: int = 0
@@ -109,8 +111,12 @@ def on_block(watch: Watch, transactions: int, waiting: Waiting, now_ms: int) -> 
     if transactions >= waiting.block_max:
         return
     half_ms = bound_ms(watch) // 2
-    is_old = _age_ms(watch, waiting, now_ms) > half_ms
-    watch.passed_over = watch.passed_over + 1 if is_old else 0
+    is_same = waiting.oldest_ms == watch.passed_ms
+    watch.passed_ms = waiting.oldest_ms
+    if _age_ms(watch, waiting, now_ms) <= half_ms:
+        watch.passed_over = 0
+    else:
+        watch.passed_over = watch.passed_over + 1 if is_same else 1
 
 
 def look(watch: Watch, base: tuple[Epoch, ReplicaId], waiting: Waiting, now_ms: int) -> Finding:
