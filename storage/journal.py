@@ -276,9 +276,10 @@ def _read_segment(path: Path) -> Segment:
     except Damaged as problem:
         raise JournalCorrupt(
             f"the vote journal {path} is damaged {problem}. This is no trace of a crash, so this"
-            " node no longer knows what it voted: check the disk, move the journal aside, keep it,"
-            " and start with a new one; the node then stays silent until the others have decided"
-            " three more blocks"
+            " node no longer knows what it voted: check the disk and the rest of the directory with"
+            f" `medledger fsck`, move all files out of {path.parent}, keep them, start the node;"
+            " it begins a new journal and stays silent until the others have decided three more"
+            " blocks, or its operators use `medledger recover`"
         ) from problem
 
 

@@ -209,7 +209,8 @@ def test_the_error_names_file_byte_and_way_out(tmp_path: Path) -> None:
     text = str(caught.value)
     assert str(path) in text
     assert f"at byte {HEAD_BYTES}" in text
-    assert "move the journal aside" in text
+    assert "`medledger fsck`" in text
+    assert f"move all files out of {tmp_path}, keep them, start the node" in text
     assert path.read_bytes() == bytes(content)
 
 
