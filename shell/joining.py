@@ -41,9 +41,8 @@ from shell.targets import (
     ASK_TIMEOUT_MS,
     Target,
     entries_before,
-    find_head,
+    find_heads,
     find_window,
-    make_target,
 )
 from storage.arrivals import (
     RANGE_DONE,
@@ -199,9 +198,8 @@ async def _fetch(joining: Joining, height: int, offers: dict[int, SnapshotOffer]
     peers = [peer_id for peer_id, one in sorted(offers.items()) if _serves(one, height)]
     sources = joining.sources = Sources(asks=joining.network, peers=peers)
     joining.height, joining.leaves = height, 0
-    target = make_target(joining.chain, height)
     chain_id = joining.chain.chain_id
-    await ask_one(sources, lambda peer_id: find_head(chain_id, sources, target, peer_id))
+    target = await find_heads(joining.chain, sources, height)
     before = await ask_one(sources, lambda peer_id: entries_before(sources, target, peer_id))
     first = await ask_one(sources, lambda peer_id: find_window(chain_id, sources, target, peer_id))
     head = target.header(height + 1)
@@ -215,9 +213,8 @@ async def _fetch(joining: Joining, height: int, offers: dict[int, SnapshotOffer]
         ),
     )
     try:
-        await _fetch_state(
-            joining, sources, target, arrival
-        )  # First: roots are kept for less long.
+        # The state comes first: its root is provable for less long than blocks are kept.
+        await _fetch_state(joining, sources, target, arrival)
         await _fetch_blocks(joining, sources, target, arrival, first)
         _put_headers(target, arrival, first)
         finish_arrival(

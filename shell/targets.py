@@ -11,14 +11,14 @@ from typing import Final
 from crypto.errors import InvalidCertificate
 from crypto.hashing import ChainId
 from crypto.schema import decode, encode
-from crypto.validators import Epoch, ValidatorSet
+from crypto.validators import Epoch, ValidatorSet, set_number
 from crypto.votes import CommitCertificate, check_commit_certificate
 from ledger.blocks import Header, header_digest
 from ledger.contracts.governance import VALIDATORS_KEY, get_epoch
 from ledger.parameters import PARAMETERS_KEY
 from ledger.replay import needed_from_ms
 from ledger.tree.proofs import StateProofs, check_many
-from p2p.errors import PeerRefused
+from p2p.errors import P2pError, PeerRefused
 from shell.chain import Chain
 from shell.kinds import Kind
 from shell.snapshots import (
@@ -30,7 +30,7 @@ from shell.snapshots import (
     FoundHeaders,
     HeaderQuery,
 )
-from shell.sources import Sources
+from shell.sources import WRONG, NoSource, Sources, note_fault
 from storage.blocks import get_stored_header
 from storage.chain import StoredHeader
 from storage.errors import BlockNotOurs
@@ -44,11 +44,13 @@ LOOKED_UP: Final = (PARAMETERS_KEY, VALIDATORS_KEY)
 class Target:
     """A snapshot's height with the proven headers around it.
 
-    `sets` are all known sets by epoch, `ends` the last headers of epochs, by height.
+    `sets` are all known sets by number, `last` the last heights of those that have ended, `ends`
+    their last headers, by height.
     """
 
     height: int
     sets: dict[Epoch, ValidatorSet]
+    last: dict[Epoch, int] = field(default_factory=dict)
     headers: dict[int, StoredHeader] = field(default_factory=dict)
     ends: dict[int, StoredHeader] = field(default_factory=dict)
 
@@ -58,16 +60,42 @@ class Target:
 
 def make_target(chain: Chain, height: int) -> Target:
     """Begin with the sets and the ends of epochs that this node has executed itself."""
-    target = Target(height=height, sets=dict(chain.validator_sets()))
-    for number in range(chain.next_epoch + 1):
+    target = Target(height=height, sets={})
+    for number in range(set_number(chain.next_epoch) + 1):
         entry = get_epoch(chain.view(), number)
-        if entry is None:
-            continue
+        assert entry is not None, "every set up to the present one stands in state"
         target.sets[entry.epoch] = entry.validators
+        if number:
+            target.last[Epoch(number - 1)] = entry.first_height - 1
         stored = get_stored_header(chain.stored, entry.first_height - 1)
         if stored is not None:
             target.ends[entry.first_height - 1] = stored
     return target
+
+
+async def find_heads(chain: Chain, sources: Sources, height: int) -> Target:
+    """Hear every source about the header above the snapshot; keep those that have the chain's.
+
+    Two that are certified differ only where a chain was restarted by its operators, or its set has
+    changed and former keys were stolen: the later epoch is the chain's. Raises `NoSource`.
+    """
+    heads: dict[int, Target] = {}
+    for peer_id in tuple(sources.peers):
+        target = make_target(chain, height)
+        try:
+            await find_head(chain.chain_id, sources, target, peer_id)
+        except (P2pError, *WRONG) as problem:
+            note_fault(sources, peer_id, problem)
+        else:
+            heads[peer_id] = target
+    if not heads:
+        raise NoSource("nobody has the header above the snapshot")
+    best = max(heads.values(), key=lambda one: one.header(height + 1).epoch)
+    head = best.headers[height + 1].header
+    sources.peers = [
+        peer_id for peer_id, one in heads.items() if one.headers[height + 1].header == head
+    ]
+    return best
 
 
 async def find_head(chain_id: ChainId, sources: Sources, target: Target, peer_id: int) -> None:
@@ -96,10 +124,12 @@ async def walk_epochs(chain_id: ChainId, sources: Sources, target: Target, peer_
                 return
             raise
         end = decode(EpochEnd, reply)
-        header = check_sealed(chain_id, target.sets, end.header)
-        if header.epoch != epoch or header.next_validators != end.next_validators.digest():
+        header = check_sealed(chain_id, target, end.header)
+        is_last = set_number(header.epoch) == epoch and header.next_validators != header.validators
+        if not is_last or header.next_validators != end.next_validators.digest():
             raise InvalidCertificate(f"header {header.height} does not name the next set")
         target.sets[Epoch(epoch + 1)] = end.next_validators
+        target.last[epoch] = header.height
         target.ends[header.height] = end.header
 
 
@@ -117,25 +147,29 @@ async def _find_headers(
     found = decode(FoundHeaders, reply).headers
     if len(found) != count:
         raise BlockNotOurs(f"{len(found)} headers where {count} were asked for")
-    for offset, stored in enumerate(found):
-        header = check_sealed(chain_id, target.sets, stored)
-        if header.height != first + offset:
-            raise BlockNotOurs(f"header {header.height} where {first + offset} was asked for")
-        target.headers[first + offset] = stored
+    for height, stored in reversed(tuple(enumerate(found, start=first))):
+        header = check_sealed(chain_id, target, stored)
+        if header.height != height:
+            raise BlockNotOurs(f"header {header.height} where {height} was asked for")
+        above = target.headers.get(height + 1)
+        if above is not None and decode(Header, above.header).parent != header_digest(header):
+            raise BlockNotOurs(f"header {height} is not the parent of the one above it")
+        target.headers[height] = stored
 
 
-def check_sealed(
-    chain_id: ChainId, sets: dict[Epoch, ValidatorSet], stored: StoredHeader
-) -> Header:
-    """Return a header that a quorum of its epoch's set has decided.
+def check_sealed(chain_id: ChainId, target: Target, stored: StoredHeader) -> Header:
+    """Return a header that a quorum of its epoch's set has decided while it was the set.
 
     Raises `DecodeError` or `InvalidCertificate`.
     """
     header = decode(Header, stored.header)
     certificate = decode(CommitCertificate, stored.certificate)
-    validators = sets.get(header.epoch)
+    number = set_number(header.epoch)
+    validators = target.sets.get(number)
     if header.chain_id != chain_id or validators is None:
         raise InvalidCertificate(f"header {header.height} is of another chain, or unknown epoch")
+    if header.height > target.last.get(number, header.height):
+        raise InvalidCertificate(f"header {header.height} is of an epoch that had ended before")
     if (certificate.height, certificate.digest) != (header.height, header_digest(header)):
         raise InvalidCertificate(f"the certificate is not that of header {header.height}")
     check_commit_certificate(certificate, validators, chain_id, epoch=header.epoch)

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from crypto.schema import decode, encode
+from crypto.validators import Epoch, ValidatorSet
 from genesis.document import chain_id_of
 from genesis.files import dump_genesis
-from ledger.contracts.governance import VALIDATORS_KEY
+from ledger.contracts.governance import VALIDATORS_KEY, get_epoch
+from ledger.governance_payloads import Propose, Vote
 from ledger.identity_payloads import Suspend
 from ledger.pool import Pool, PoolLimits
 from ledger.transactions import decode_transaction
@@ -27,12 +29,14 @@ from shell.joining import Joining, ask_offers, choose_height, needs_snapshot, ta
 from shell.kinds import KIND_RULES, Kind
 from shell.mending import answer_copy
 from shell.snapshots import (
+    EpochEnd,
     FoundHeaders,
     FoundReceipts,
     SnapshotOffer,
     Snapshots,
     answer_chunk,
     answer_entries,
+    answer_epoch,
     answer_headers,
     answer_offer,
     answer_receipts,
@@ -41,7 +45,7 @@ from shell.snapshots import (
     serve_snapshots,
 )
 from storage.arrivals import adopt_arrival, interrupted_arrival
-from storage.blocks import get_block, state_root_after
+from storage.blocks import get_block, get_stored_header, state_root_after
 from storage.chain import open_chain
 from storage.database import open_database
 from storage.layout import NodeLayout, make_layout
@@ -49,10 +53,11 @@ from storage.pruning import Keep, prune, prune_floor, prune_horizon
 from storage.sidecars import close_sidecars
 from storage.slices import run_to_end
 from storage.world import WorldLimits
+from tests.unit.ledger.governance_samples import Council, admin
 from tests.unit.ledger.record_samples import DOCTOR
-from tests.unit.ledger.small_consortium import account_of, genesis
+from tests.unit.ledger.small_consortium import NORTH, SOUTH, account_of, genesis
 from tests.unit.p2p.loopback import new_identity, until
-from tests.unit.shell.live_chain import make_live_chain
+from tests.unit.shell.live_chain import LiveChain, make_live_chain
 
 BLOCKS = 90
 BLOCK_MS = 100_000
@@ -102,12 +107,13 @@ class Party:
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed ledger of ninety blocks."""
+    """A closed ledger of ninety blocks, of which all but the first belong to a second epoch."""
     folder = tmp_path_factory.mktemp("grown")
     live = make_live_chain(folder)
 
     async def decide() -> None:
-        for _ in range(BLOCKS):
+        await rekey_one(live)
+        while live.chain.tip.height < BLOCKS:
             payload = Suspend(account_id=account_of(DOCTOR), reason="test")
             signed = live.hospitals.chain.signed(
                 "identity.suspend", payload, "first admin of north", window_ms=6 * BLOCK_MS
@@ -119,6 +125,19 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     close_sidecars(live.sidecars)
     live.chain.stored.database.close()
     return folder / "ledger"
+
+
+async def rekey_one(live: LiveChain) -> None:
+    """Let the hospitals agree on another key of node 3, which signs no block here."""
+    live.hospitals.chain.height = live.chain.tip.height  # Heights matter to governance.
+    change = Council(chain=live.hospitals.chain).rekey(3, SOUTH, "node 3, second")
+    propose = Propose(epoch=Epoch(0), expires_height=9, change=change)
+    proposed = await live.submit("governance.propose", propose, admin(SOUTH), sidecars=())
+    assert proposed.accepted, proposed.code
+    for voter in (NORTH, SOUTH):
+        ballot = Vote(proposal=proposed.tx_id, epoch=Epoch(0), org=voter, accepts=True)
+        voted = await live.submit("governance.vote", ballot, admin(voter), sidecars=())
+        assert voted.accepted, voted.code
 
 
 @pytest.fixture
@@ -204,6 +223,11 @@ def check_arrived(party: Party, height: int = BLOCKS - 1) -> None:
         assert new.stored.world.view.get(VALIDATORS_KEY) == encode(party.origin.later_set)
         for one in range(new.stored.history.whole_from, height + 1):
             assert get_block(new.stored, one) == get_block(origin, one)
+        assert (new.next_epoch, new.sets) == (party.origin.next_epoch, party.origin.sets)
+        end = get_epoch(new.view(), 1)
+        assert end is not None
+        assert get_stored_header(new.stored, end.first_height - 1) is not None, "others may walk on"
+        assert get_stored_header(new.stored, end.first_height) is None
         assert new.replay.is_complete()
         assert len(new.replay) == 6
 
@@ -371,3 +395,31 @@ async def test_an_offer_names_what_is_there(party: Party) -> None:
 
     assert (offer.oldest_block, offer.newest_state) == (1, BLOCKS - 1)
     assert offer.oldest_state == 3
+
+
+async def test_a_source_that_hides_the_later_sets_proves_nothing(party: Party) -> None:
+    async def hide(_snapshots: Snapshots, _peer_id: int, _body: bytes) -> bytes:
+        raise RequestRefused("not_here")
+
+    party.servers[1].serve(Kind.FIND_EPOCH, hide)
+
+    assert await take_snapshot(party.joining)
+
+    assert party.joining.sources is not None
+    assert party.joining.sources.bad[1] == 1
+    check_arrived(party)
+
+
+async def test_a_source_that_makes_up_the_next_set_proves_nothing(party: Party) -> None:
+    async def make_up(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
+        end = decode(EpochEnd, await answer_epoch(snapshots, peer_id, body))
+        fewer = ValidatorSet(members=end.next_validators.members[:1])
+        return encode(replace(end, next_validators=fewer))
+
+    party.servers[2].serve(Kind.FIND_EPOCH, make_up)
+
+    assert await take_snapshot(party.joining)
+
+    assert party.joining.sources is not None
+    assert party.joining.sources.bad[2] == 1
+    check_arrived(party)
