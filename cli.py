@@ -12,6 +12,7 @@ from commands.doctor import doctor
 from commands.fsck import fsck
 from commands.gov import gov
 from commands.init import init
+from commands.join import invite, join
 from commands.keys import keys
 from commands.metrics import metrics
 from commands.node import node
@@ -21,6 +22,7 @@ from commands.person import person
 from commands.prune import prune
 from commands.record import record
 from commands.recover import recover
+from commands.rekey import rekey as rekey  # Puts itself under `node`.
 from commands.running import run
 from commands.sim import sim
 from commands.tx import tx
@@ -49,6 +51,8 @@ for group in (
     fsck,
     gov,
     init,
+    invite,
+    join,
     keys,
     metrics,
     node,

@@ -10,10 +10,10 @@ import logging
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from api.app import RunningApi, start_api
 from api.context import ApiConfig
@@ -24,10 +24,7 @@ from genesis.document import GenesisDocument
 from genesis.files import load_genesis
 from genesis.invite import load_invite
 from ledger.pool import Entry, Pool
-from p2p.channel import OnFrame
-from p2p.config import NetworkConfig
 from p2p.network import Network
-from p2p.registry import OnLink
 from shell import blobs as blob_exchange
 from shell import fetching, receiving
 from shell import gossip as passing_on
@@ -41,20 +38,18 @@ from shell.clocks import keep_comparing
 from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit
-from shell.keys import identity_of
-from shell.kinds import KIND_RULES, Kind
+from shell.kinds import Kind
 from shell.limits import pool_limits, world_limits
 from shell.membership import (
     check_own_keys,
     follow_set,
     is_mute,
     make_following,
-    own_id,
-    peers_for,
 )
 from shell.mending import Mending, answer_copy, check_storage, keep_mending
+from shell.networking import make_network
 from shell.opening import open_founded_chain, open_ledger
-from shell.own_keys import OwnKeys, open_own_keys
+from shell.own_keys import OwnKeys, open_own_keys, sign_at
 from shell.ports import make_ports
 from shell.proposals import Proposals, recall
 from shell.readiness import Readiness, keep_ready
@@ -66,7 +61,7 @@ from shell.stores import make_stores
 from shell.sweeping import keep_sweeping
 from shell.upkeep import Upkeep, make_upkeep, upkeep_chores
 from shell.verifier import Verifier
-from shell.visits import Visits, answer_guest, keep_visiting, make_visits
+from shell.visits import Visits, keep_visiting, make_visits
 from shell.watching import Watching, keep_watching, make_watching, note_block
 from storage.database import Database
 from storage.journal import close_journal
@@ -111,19 +106,30 @@ class Node:
     has_snapshot: bool = False
 
 
-async def run_node(config: NodeConfig, passphrase: str) -> None:
-    """Run a node until SIGTERM or SIGINT; raise what made it impossible to go on."""
+Watch: TypeAlias = Callable[[Node], Awaitable[None]]
+
+
+async def look_away(_node: Node) -> None:
+    """Take no notice of what a node does."""
+
+
+async def run_node(config: NodeConfig, passphrase: str, *, watch: Watch = look_away) -> None:
+    """Run a node until SIGTERM or SIGINT; raise what made it impossible to go on.
+
+    `watch` looks at it meanwhile, and has to end when `stopping` is set.
+    """
     assert sys.flags.optimize == 0, "invariants are asserts: do not run with -O"
-    while await _run_until_stopped(config, passphrase):
+    while await _run_until_stopped(config, passphrase, watch):
         log.warning("the node starts again with the ledger that has arrived")
 
 
-async def _run_until_stopped(config: NodeConfig, passphrase: str) -> bool:
+async def _run_until_stopped(config: NodeConfig, passphrase: str, watch: Watch) -> bool:
     """Return whether the node stopped in order to start again."""
     async with running_node(config, passphrase) as node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stopping.set)
+        await watch(node)
         await node.stopping.wait()
         if node.failure is not None:
             raise node.failure
@@ -171,8 +177,9 @@ def assemble(
     check_own_keys(chain, keys, has_joined=invite is not None)
     verifier = Verifier(config.limits.verify_workers)
     routes: dict[int, Callable[[int, bytes], None]] = {}
-    network = _make_network(
-        config,
+    network = make_network(
+        config.p2p.host,
+        config.p2p.port,
         chain,
         keys,
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
@@ -209,28 +216,6 @@ def assemble(
     )
     connect(node, routes)
     return node
-
-
-def _make_network(
-    config: NodeConfig,
-    chain: Chain,
-    keys: OwnKeys,
-    *,
-    on_frame: OnFrame,
-    on_link: OnLink,
-) -> Network:
-    """Return the network of this node: its keys, and the peers that the ledger names."""
-    self_id = own_id(chain, keys.replica)
-    return Network(
-        NetworkConfig(host=config.p2p.host, port=config.p2p.port, kinds=KIND_RULES),
-        identity_of(keys.present),
-        self_id=self_id,
-        peers=peers_for(chain, self_id),
-        on_frame=on_frame,
-        on_link=on_link,
-        on_fault=log_fault,
-        guest_policy=answer_guest,
-    )
 
 
 def _make_replica(
@@ -366,20 +351,12 @@ async def stop(node: Node) -> None:
     log.info("node stopped", extra={"node": node.config.node_index})
 
 
-def log_fault(fault: Exception) -> None:
-    """Say what a handler did wrong; its peer has heard `internal`, and the node goes on.
-
-    A mistake that a peer's bytes can reach must not be a way to stop the node.
-    """
-    log.error("a handler of the network failed", exc_info=fault)
-
-
 def _consensus_config(config: NodeConfig, chain: Chain, keys: OwnKeys) -> Config:
     return Config(
         chain_id=chain.chain_id,
         replica=keys.replica,
         boot_id=secrets.token_bytes(16),
-        sign=keys.sign,
+        sign=lambda epoch, preimage: sign_at(keys, chain.sets, epoch, preimage),
         base_timeout_ms=config.timeouts.base_timeout_ms,
         timeout_cap_ms=config.timeouts.timeout_cap_ms,
         gather_ms=config.timeouts.gather_ms,

@@ -152,9 +152,11 @@ def write_node_settings(
     api: Endpoint,
     api_origin: str = "",
     timeouts: Timeouts | None = None,
+    has_new_journal: bool = True,
 ) -> NodeLayout:
     """Make a directory that holds a node's keys a node directory, with an empty vote journal.
 
+    Without a journal the node starts behind the fence: its keys may have signed anything.
     Raises `JournalExists` for a node that has run already, `InvalidConfig` for an `api` that
     listens everywhere and no `api_origin`.
     """
@@ -168,7 +170,8 @@ def write_node_settings(
         api_origin=api_origin,
     )
     api_origins(config)
-    begin_journal(layout.journal, chain_id_of(document), index)
+    if has_new_journal:
+        begin_journal(layout.journal, chain_id_of(document), index)
     layout.genesis.write_bytes(dump_genesis(document))
     layout.config.write_text(dump_config(config), encoding="utf-8")
     return layout

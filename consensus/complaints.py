@@ -36,7 +36,7 @@ def on_suspected(state: ReplicaState, event: PrimarySuspected) -> list[Effect]:
         primary=event.primary,
         reason=event.reason,
         signer=me,
-        signature=state.config.sign(preimage),
+        signature=state.config.sign(epoch, preimage),
     )
     state.complaints[me] = complaint
     return [Broadcast(message=complaint)]

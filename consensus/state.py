@@ -26,7 +26,7 @@ from consensus.messages import (
 from consensus.records import Restarted
 from crypto.evidence import Fault, SignedVote
 from crypto.hashing import ChainId, Digest
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
 from crypto.votes import (
     FIRST_VIEW,
     GENESIS_HEIGHT,
@@ -41,17 +41,17 @@ from crypto.votes import (
 class Config:
     """What does not change while a replica runs.
 
-    `sign` returns the Ed25519 signature of a preimage: a pure function, as that scheme is
-    deterministic. `boot_id` (16 bytes) differs at every start. The delays are the operator's;
-    `idle_block_ms` and `rotate_every` (heights) are the consortium's, where the memberships do not
-    say otherwise (`pace_of`). After a start the replica listens for `listen_heartbeats` more once
-    enough others have answered it.
+    `sign` returns the Ed25519 signature of a preimage by the key that the set of an epoch names for
+    this replica: a pure function, as that scheme is deterministic. `boot_id` (16 bytes) differs at
+    every start. The delays are the operator's; `idle_block_ms` and `rotate_every` (heights) are the
+    consortium's, where the memberships do not say otherwise (`pace_of`). After a start the replica
+    listens for `listen_heartbeats` more once enough others have answered it.
     """
 
     chain_id: ChainId
     replica: ReplicaId
     boot_id: bytes
-    sign: Callable[[bytes], bytes]
+    sign: Callable[[Epoch, bytes], bytes]
     base_timeout_ms: int
     timeout_cap_ms: int
     gather_ms: int
@@ -298,9 +298,14 @@ def make_status(state: ReplicaState, *, with_proof: bool) -> Status:
     )
 
 
-def own_boot(state: ReplicaState) -> Boot:
-    """Return what this start says of itself, signed once for each epoch and each stranger."""
+def own_boot(state: ReplicaState) -> Boot | None:
+    """Return what this start says of itself, signed once for each epoch and each stranger.
+
+    None where nobody could check it: the set does not name this replica, or with another key.
+    """
     boots, epoch, config = state.boots, state.members.epoch, state.config
+    if state.members.is_mute or config.replica not in state.members.order:
+        return None
     said = boots.said
     if said is None or (said.epoch, said.seen) != (epoch, boots.seen):
         fields = (epoch, config.replica, boots.number, config.boot_id, boots.seen)
@@ -310,6 +315,6 @@ def own_boot(state: ReplicaState) -> Boot:
             number=boots.number,
             boot_id=config.boot_id,
             seen=boots.seen,
-            signature=config.sign(boot_preimage(config.chain_id, *fields)),
+            signature=config.sign(epoch, boot_preimage(config.chain_id, *fields)),
         )
     return said

@@ -115,4 +115,4 @@ def _sign(state: ReplicaState, vote: VoteType, about: Digest) -> bytes:
         state.instance.view,
         about,
     )
-    return state.config.sign(preimage)
+    return state.config.sign(state.members.epoch, preimage)

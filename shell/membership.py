@@ -82,14 +82,15 @@ def follow_set(following: Following) -> None:
 
 def is_mute(chain: Chain, keys: OwnKeys, validators: ValidatorSet) -> bool:
     """Whether a set names this node with a key that is not here."""
-    if holds(keys, validators):
-        return False
-    log.error(
-        "the ledger names a vote key for this node that is not in keys/: it follows and does not"
-        " vote; restore that keystore, or have the node re-keyed (`medledger validators rekey`)",
-        extra={"node": keys.replica, "height": chain.tip.height},
-    )
-    return True
+    was_missing, keys.is_missing = keys.is_missing, not holds(keys, validators)
+    if keys.is_missing and not was_missing:
+        log.error(
+            "the ledger names a vote key for this node that is not in keys/: it follows and does"
+            " not vote; restore that keystore, or have the node re-keyed (`medledger validators"
+            " rekey`)",
+            extra={"node": keys.replica, "height": chain.tip.height},
+        )
+    return keys.is_missing
 
 
 def check_own_keys(chain: Chain, keys: OwnKeys, *, has_joined: bool) -> None:

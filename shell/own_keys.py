@@ -14,13 +14,14 @@ leaves a file of zeros beside the one that counts, and the next start finishes t
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crypto.errors import CryptoError
 from crypto.keystore import Kdf
 from crypto.signatures import public_key, sign_preimage
-from crypto.validators import ReplicaId, Validator, ValidatorSet
+from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
 from shell.keys import (
     KEYSTORE_NAME,
     NEXT_KEYSTORE_NAME,
@@ -40,7 +41,7 @@ class OwnKeys:
 
     `present` are in force, `following` wait or are None; `former` were in force at the height
     before and are about to be destroyed. `seen_ns` is when the file of the next keys was changed
-    that was read last.
+    that was read last; `is_missing` says that the operator was told of a key that is not here.
     """
 
     directory: Path
@@ -50,14 +51,7 @@ class OwnKeys:
     following: NodeKeys | None = None
     former: NodeKeys | None = None
     seen_ns: int = 0
-
-    def sign(self, preimage: bytes) -> bytes:
-        """Sign with the vote key in force.
-
-        The core signs for the height after the executed tip only, and `put_in_force` is told of
-        that height's set before the core is told of the tip.
-        """
-        return sign_preimage(self.present.vote, preimage)
+    is_missing: bool = False
 
 
 def open_own_keys(directory: Path, passphrase: str, replica: ReplicaId) -> OwnKeys:
@@ -89,6 +83,21 @@ def make_next_keys(
         directory, keys, passphrase, created_ms=created_ms, kdf=kdf, name=NEXT_KEYSTORE_NAME
     )
     return keys
+
+
+def sign_at(
+    keys: OwnKeys, sets: Mapping[Epoch, ValidatorSet], epoch: Epoch, preimage: bytes
+) -> bytes:
+    """Sign with the vote key that the set of `epoch` names for this node.
+
+    `sets` are those around the tip; with one that is not there, or names a key that is not here,
+    nothing can be signed that anybody would accept: the present key has to do.
+    """
+    member = sets[epoch].member(keys.replica) if epoch in sets else None
+    for held in (keys.present, keys.following, keys.former):
+        if held is not None and member is not None and _is_of(held, member):
+            return sign_preimage(held.vote, preimage)
+    return sign_preimage(keys.present.vote, preimage)
 
 
 def holds(keys: OwnKeys, validators: ValidatorSet) -> bool:

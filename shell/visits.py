@@ -56,7 +56,8 @@ class Visits:
 
     `seeds` are addresses from the invite, and `anchor` height and digest of the block that it
     vouches for. `failures` counts visits in a row that brought less than they promised. `moved_at`
-    is the loop's time at which the tip was last seen to move.
+    is the loop's time at which the tip was last seen to move; `has_all` says that whoever was
+    visited last had nothing more.
     """
 
     replica: Replica
@@ -64,6 +65,7 @@ class Visits:
     seeds: tuple[Address, ...] = ()
     anchor: tuple[int, Digest] | None = None
     failures: Counter[Address] = field(default_factory=Counter)
+    has_all: bool = False
     seen_height: int = -1
     moved_at: float = 0.0
 
@@ -141,7 +143,8 @@ async def _visit(visits: Visits, address: Address) -> None:
     try:
         async with visits.following.network.visit(*address) as visit:
             while await _take_blocks(visits, visit):
-                pass
+                visits.has_all = False
+            visits.has_all = True
     except (P2pError, DecodeError, InvalidBlock, Unhelpful) as problem:
         visits.failures[address] = min(visits.failures[address] + 1, FAILURES_MAX)
         log.info("visit failed", extra={"peer": _text(address), "reason": str(problem)})

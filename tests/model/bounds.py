@@ -12,7 +12,7 @@ from consensus.verification import message_signature_jobs
 from crypto.hashing import Digest
 from crypto.validators import Epoch, ReplicaId, ValidatorSet
 from crypto.votes import CommitCertificate, Height, View
-from tests.simulation.ideal import CHAIN, is_signed, make_signer, make_validators
+from tests.simulation.ideal import CHAIN, at_every_epoch, is_signed, make_signer, make_validators
 
 GENESIS = Digest(b"\xfe" * 32)
 
@@ -70,7 +70,7 @@ def make_config(replica: int) -> Config:
         chain_id=CHAIN,
         replica=ReplicaId(replica),
         boot_id=b"a start of ours.",
-        sign=make_signer(replica),
+        sign=at_every_epoch(make_signer(replica)),
         base_timeout_ms=1,
         timeout_cap_ms=1,
         gather_ms=1,

@@ -151,7 +151,10 @@ def _claim(host: Host, height: Height, view: View, number: int) -> Status:
             boot_id=boot_id,
             seen=NOBODY,
             signature=host.config.sign(
-                boot_preimage(host.config.chain_id, Epoch(0), host.replica, number, boot_id, NOBODY)
+                Epoch(0),
+                boot_preimage(
+                    host.config.chain_id, Epoch(0), host.replica, number, boot_id, NOBODY
+                ),
             ),
         ),
         clock_ms=0,

@@ -468,4 +468,4 @@ def hide_prepared(host: Host, message: ViewChange) -> ViewChange:
 
 def _sign(host: Host, vote: VoteType, height: Height, view: View, about: Digest) -> bytes:
     preimage = vote_preimage(host.config.chain_id, Epoch(0), vote, height, view, about)
-    return host.config.sign(preimage)
+    return host.config.sign(Epoch(0), preimage)

@@ -51,7 +51,7 @@ from tests.simulation.host import (
     submit,
     tell,
 )
-from tests.simulation.ideal import CHAIN, make_signer, signer_of
+from tests.simulation.ideal import CHAIN, at_every_epoch, make_signer, signer_of
 from tests.simulation.ledger_application import LedgerApplication
 from tests.simulation.memory_database import PowerLost
 from tests.simulation.monitor import Monitor, Violation, observe, observe_event
@@ -544,7 +544,7 @@ def make_config(
         chain_id=chain_id,
         replica=ReplicaId(index),
         boot_id=bytes(16),
-        sign=sign or make_signer(index),
+        sign=at_every_epoch(sign or make_signer(index)),
         base_timeout_ms=BASE_TIMEOUT_MS,
         timeout_cap_ms=TIMEOUT_CAP_MS,
         gather_ms=GATHER_MS,

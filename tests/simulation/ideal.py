@@ -17,7 +17,7 @@ import pytest
 from crypto import signatures
 from crypto.hashing import ChainId
 from crypto.signatures import SignatureJob
-from crypto.validators import ReplicaId, Validator, ValidatorSet
+from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
 from shell import journal as votes_journal
 from storage import journal
 
@@ -42,6 +42,11 @@ def signer_of(key: bytes) -> Callable[[bytes], bytes]:
         return signature(key, preimage)
 
     return sign
+
+
+def at_every_epoch(sign: Callable[[bytes], bytes]) -> Callable[[Epoch, bytes], bytes]:
+    """Return what a replica signs with whose key never changes."""
+    return lambda _epoch, preimage: sign(preimage)
 
 
 def signature(key: bytes, preimage: bytes, variant: bytes = FIRST_VARIANT) -> bytes:

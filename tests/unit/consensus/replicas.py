@@ -45,7 +45,7 @@ from crypto.votes import (
     prepared_digest,
     vote_preimage,
 )
-from tests.simulation.ideal import CHAIN, make_signer, make_validators
+from tests.simulation.ideal import CHAIN, at_every_epoch, make_signer, make_validators
 
 GENESIS = Digest(b"\xfe" * 32)
 BASE_MS = 1_000
@@ -69,7 +69,7 @@ def config_of(
         chain_id=CHAIN,
         replica=ReplicaId(replica),
         boot_id=boot_id or b"boot-%011d" % replica,
-        sign=make_signer(replica),
+        sign=at_every_epoch(make_signer(replica)),
         base_timeout_ms=BASE_MS,
         timeout_cap_ms=CAP_MS,
         gather_ms=GATHER_MS,

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,12 +39,12 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
 
 def start(live: LiveChain, journal: Path, boot_id: bytes = bytes(16)) -> Restarted:
     """Restore the replica; what it does first is not done: the process may end before."""
-    parameters = live.chain.parameters()
+    parameters, key = live.chain.parameters(), signing_key("vote of node 0")
     config = Config(
         chain_id=live.chain.chain_id,
         replica=ME,
         boot_id=boot_id,
-        sign=partial(sign_preimage, signing_key("vote of node 0")),
+        sign=lambda _epoch, preimage: sign_preimage(key, preimage),
         base_timeout_ms=2_000,
         timeout_cap_ms=60_000,
         gather_ms=5,

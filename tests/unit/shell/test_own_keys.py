@@ -6,8 +6,8 @@ import pytest
 
 from crypto.errors import KeystoreCorrupt
 from crypto.keystore import KDF_CHEAPEST
-from crypto.signatures import Scheme, public_key
-from crypto.validators import ReplicaId, Validator, ValidatorSet
+from crypto.signatures import Scheme, public_key, sign_preimage
+from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
 from shell.keys import (
     KEYSTORE_NAME,
     NEXT_KEYSTORE_NAME,
@@ -17,7 +17,7 @@ from shell.keys import (
     make_node_keys,
     save_node_keys,
 )
-from shell.own_keys import OwnKeys, holds, make_next_keys, open_own_keys, put_in_force
+from shell.own_keys import OwnKeys, holds, make_next_keys, open_own_keys, put_in_force, sign_at
 from tests.simulation.ideal import make_validators
 
 PASSPHRASE = "nine words that nobody guesses"
@@ -54,15 +54,19 @@ def test_the_next_key_signs_from_the_first_height_whose_set_names_it(tmp_path: P
     keys = make_keys(tmp_path / "keys")
     old, new = keys.present, make_next(keys.directory)
 
+    sets = {Epoch(4): set_with(old), Epoch(5): set_with(new)}
+
     is_held = holds(keys, set_with(new))
     is_changed_before = put_in_force(keys, set_with(old), set_with(old))
-    signed_before = keys.sign(b"x")
+    ahead = sign_at(keys, sets, Epoch(5), b"x")
     is_changed = put_in_force(keys, set_with(old), set_with(new))
+    behind = sign_at(keys, sets, Epoch(4), b"x")
 
     assert is_held
     assert not is_changed_before
     assert is_changed
-    assert keys.sign(b"x") != signed_before
+    assert ahead == sign_at(keys, sets, Epoch(5), b"x") == sign_preimage(new.vote, b"x")
+    assert behind == sign_preimage(old.vote, b"x")
     assert keys.present == new
 
 

@@ -1,0 +1,36 @@
+"""How far a node is on its way into the replica set, in one word for its operator."""
+
+import enum
+
+from crypto.signatures import public_key
+from ledger.nodes import NodeStanding, get_node
+from shell.visits import Visits
+
+
+class Stage(enum.Enum):
+    """Where a node stands, from outside to inside."""
+
+    FOLLOWING = "following"  # It takes the blocks that there are already.
+    WAITING = "waiting"  # It has them all; the members have yet to take it, or its keys.
+    LEARNING = "learning"  # A learner that says that it is ready as soon as it is.
+    VOTING = "voting"
+    FENCED = "fenced"  # A member that may have forgotten what it signed.
+    REMOVED = "removed"
+
+
+def stage_of(visits: Visits) -> Stage:
+    """Return where the node stands after its tip."""
+    replica, keys = visits.replica, visits.following.keys
+    entry = get_node(replica.chain.view(), keys.replica)
+    is_ours = entry is not None and entry.vote_key == public_key(keys.present.vote).data
+    if entry is not None and is_ours and entry.standing is NodeStanding.REMOVED:
+        return Stage.REMOVED
+    if entry is None or not is_ours:
+        return Stage.WAITING if visits.has_all else Stage.FOLLOWING
+    if entry.standing is NodeStanding.LEARNER:
+        return Stage.LEARNING
+    if replica.state.fence is not None:
+        return Stage.FENCED
+    if replica.state.members.is_mute or keys.replica not in replica.state.members.order:
+        return Stage.FOLLOWING
+    return Stage.VOTING
