@@ -1,0 +1,38 @@
+"""The watch inside a running node: where its numbers come from, and what follows from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from consensus.messages import Suspicion
+from ledger.pool import Entry
+from shell.intake import submit
+from shell.watch import PASSED_OVER_MIN
+from tests.unit.p2p.loopback import until
+from tests.unit.shell.one_of_four import running_one
+
+SHORT_MS = 200
+
+
+async def test_what_has_waited_for_half_the_bound_is_sent_again_once(tmp_path: Path) -> None:
+    async with running_one(tmp_path / "node") as one:
+        sent: list[Sequence[Entry]] = []
+        one.node.watching.resend = sent.append
+        one.node.watching.watch.bound_ms = SHORT_MS
+        signed = one.signed()
+
+        await submit(one.node.intake, [(signed, ())])
+        await until(lambda: any(sent))
+
+        found = [entry.transaction.signed for entries in sent for entry in entries]
+        assert found == [signed]
+
+
+async def test_a_primary_does_not_complain_about_itself(tmp_path: Path) -> None:
+    async with running_one(tmp_path / "node") as one:
+        watch = one.node.watching.watch
+        await submit(one.node.intake, [(one.signed(), ())])
+        watch.bound_ms, watch.passed_over = SHORT_MS, PASSED_OVER_MIN
+
+        await until(lambda: watch.unhelped is Suspicion.CENSORING)
+
+        assert one.node.replica.state.complaints == {}
