@@ -7,6 +7,9 @@ run out when the script says so, and heartbeats are lost unless `heartbeats on`.
 
     replicas 4                    how many; the first line
     submit 0 aspirin              a client hands a transaction to replica 0, and it gets around
+    submit 0 rekey-1              the same; once it is executed, replica 1 has another vote key
+    withhold 0 aspirin            replica 0 acts as if it had never heard of it
+    suspect 2 censoring           the shell of 2 has measured that of the base (or `slow`)
     deliver 1->2 prepare          everything in flight from 1 to 2 of that kind; `*` for any
     drop *->3 *                   the same, but it is lost
     hold 1->* *                   what is sent there from now on is lost, until `release`
@@ -19,7 +22,7 @@ run out when the script says so, and heartbeats are lost unless `heartbeats on`.
     fly old                       put a remembered message back into flight
     expire 3 view_change          a timer of replica 3 runs out
     crash 3 / restart 3 / wipe 3
-    expect 2 view=1 tip=3         view, tip, fenced, prepared, last, bounded
+    expect 2 view=1 tip=3         view, tip, epoch, base, fenced, prepared, last, ...
 
 Blocks are called A, B, C in the order of their appearance.
 """
@@ -46,7 +49,7 @@ from consensus.effects import (
     SendProposal,
     SetTimer,
 )
-from consensus.events import Timer, TimerKind
+from consensus.events import PrimarySuspected, Timer, TimerKind
 from consensus.hearing import answer_boot, make_echo
 from consensus.invariants import retained, retained_max
 from consensus.messages import (
@@ -56,17 +59,21 @@ from consensus.messages import (
     NewView,
     PrePrepare,
     Status,
+    Suspicion,
     ViewChange,
     Vote,
     decode_message,
 )
 from consensus.records import Booted, NewViewRecord, Record, ViewChangeRecord, VoteRecord
-from consensus.state import ReplicaState, make_status
+from consensus.state import ReplicaState, make_status, primary_at
+from consensus.verification import make_verifiable
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
+from crypto.votes import FIRST_VIEW
 from tests.scenarios.forgery import FORGERIES, Forged, far_future
-from tests.simulation.application import LogApplication
+from tests.scenarios.members import ChangingLog, signing_by_epoch
+from tests.simulation.application import transaction_hash
 from tests.simulation.byzantine import propose
 from tests.simulation.cluster import make_config
 from tests.simulation.host import (
@@ -79,6 +86,7 @@ from tests.simulation.host import (
     make_host,
     receive,
     start,
+    tell,
 )
 from tests.simulation.ideal import make_validators
 from tests.simulation.monitor import Monitor, observe, observe_event
@@ -243,7 +251,8 @@ def make_table(replicas: int) -> Table:
     table = Table(validators=make_validators(replicas))
     for index in range(replicas):
         application = make_log(table, index)
-        table.hosts.append(make_host(table, make_config(index), table.validators, application))
+        config = signing_by_epoch(make_config(index), application)
+        table.hosts.append(make_host(table, config, table.validators, application))
     for host in table.hosts:
         start(host)
         work(table)
@@ -266,8 +275,8 @@ def hear(table: Table, host: Host) -> None:
         work(table)
 
 
-def make_log(table: Table, index: int) -> LogApplication:
-    return LogApplication(validators=table.validators, replica=ReplicaId(index))
+def make_log(table: Table, index: int) -> ChangingLog:
+    return ChangingLog(validators=table.validators, replica=ReplicaId(index))
 
 
 def work(table: Table) -> None:
@@ -287,6 +296,21 @@ def submit(table: Table, replica: str, name: str) -> None:
             work(table)
 
 
+def withhold(table: Table, replica: str, name: str) -> None:
+    """The replica acts as if it had never heard of a transaction."""
+    pool = table.hosts[int(replica)].application.pool
+    assert pool.pop(transaction_hash(name.encode()), None) is not None, f"{name} is not pooled"
+
+
+def suspect(table: Table, replica: str, reason: str) -> None:
+    """The shell of a replica has measured that the present base is slow, or censors."""
+    host = table.hosts[int(replica)]
+    assert host.state is not None, f"replica {replica} is down"
+    primary = primary_at(host.state, FIRST_VIEW)
+    tell(host, PrimarySuspected(primary=primary, reason=Suspicion[reason.upper()]))
+    work(table)
+
+
 def deliver(table: Table, link: str, kind: str) -> None:
     chosen = take(table, link, kind)
     assert chosen, f"nothing like {link} {kind} is in flight"
@@ -304,9 +328,11 @@ def hand_over(table: Table, sender: int, to: int, parcel: Flying) -> None:
             table.lines.append(f"{refused}: it does not decode")
             return
     host = table.hosts[to]
-    if host.state is not None and isinstance(parcel, Message) and not is_verified(host, parcel):
-        table.lines.append(f"{refused}: it does not verify")
-        return
+    if host.state is not None and isinstance(parcel, Message):
+        checked = make_verifiable(parcel, host.application.validator_sets())
+        if not is_verified(host, checked):
+            table.lines.append(f"{refused}: it does not verify")
+            return
     receive(host, ReplicaId(sender), parcel)
     work(table)
 
@@ -402,7 +428,9 @@ def wipe(table: Table, replica: str) -> None:
     host = table.hosts[int(replica)]
     if host.state is not None:
         take_down(table, replica)
-    host.application = make_log(table, host.replica)
+    application = make_log(table, host.replica)
+    host.application = application
+    host.config = signing_by_epoch(host.config, application)
     bring_up(table, replica)
 
 
@@ -415,6 +443,9 @@ def expect(table: Table, replica: str, *claims: str) -> None:
         "view": str(host.state.instance.view),
         "fenced": "yes" if host.state.fence else "no",
         "prepared": table.names[prepared.digest] if prepared else "none",
+        "epoch": str(host.state.members.epoch),
+        "base": str(primary_at(host.state, FIRST_VIEW)),
+        "executed": ",".join(one.decode() for one in host.application.log) or "nothing",
         "bounded": "yes" if is_bounded(host.state) else "no",
         "last": table.names.get(host.state.tip.digest, "genesis"),
     }
@@ -429,6 +460,8 @@ def is_bounded(state: ReplicaState) -> bool:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "submit": submit,
+    "withhold": withhold,
+    "suspect": suspect,
     "deliver": deliver,
     "drop": drop,
     "hold": hold,

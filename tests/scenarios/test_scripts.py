@@ -33,6 +33,9 @@ def test_the_scenarios_of_the_design_are_all_here() -> None:
         "catch_up_from_a_lying_peer",
         "new_view_from_repeated_votes",
         "far_future_flood",
+        "censored_client",
+        "sleeper_missed_every_rekey",
+        "two_proofs_of_one_parent",
     }
 
 
