@@ -12,10 +12,11 @@ from client.errors import (
     WrongChain,
 )
 from client.proving import joined
-from client.trust import FRESH_MS, check_witness
+from client.trust import FOUNDING_EPOCH, FRESH_MS, check_witness
 from crypto.hashing import ChainId, Digest
 from crypto.record_ids import AccountId
 from crypto.schema import encode
+from crypto.validators import after_restart
 from crypto.votes import VoteType
 from ledger.access_state import GrantsInForce, get_grants, grants_key
 from ledger.accounts import account_key, get_account
@@ -150,6 +151,30 @@ def test_another_consortium_is_refused_by_name(certified: CertifiedState) -> Non
     witness = certified.witness((DOCTOR_KEY,), sealed=certified.sealed(header))
 
     with pytest.raises(WrongChain):
+        check_witness(certified.trust, witness, now_ms=certified.time_ms)
+
+
+def test_a_block_after_a_restart_is_believed_by_the_same_validators(
+    certified: CertifiedState,
+) -> None:
+    header = certified.header(certified.tree().root, epoch=after_restart(FOUNDING_EPOCH))
+    witness = certified.witness((DOCTOR_KEY,), sealed=certified.sealed(header))
+
+    view = check_witness(certified.trust, witness, now_ms=certified.time_ms)
+
+    assert view.get(DOCTOR_KEY) is not None
+
+
+def test_votes_of_the_epoch_before_a_restart_do_not_certify_a_block_after_it(
+    certified: CertifiedState,
+) -> None:
+    header = certified.header(certified.tree().root)
+    before = certified.sealed(header)
+    later = replace(header, epoch=after_restart(FOUNDING_EPOCH))
+    sealed = replace(before, header=later)
+    witness = certified.witness((DOCTOR_KEY,), sealed=sealed)
+
+    with pytest.raises(CertificateRejected):
         check_witness(certified.trust, witness, now_ms=certified.time_ms)
 
 
