@@ -27,6 +27,7 @@ from commands.running import run
 from commands.sim import sim
 from commands.tx import tx
 from commands.validators import validators
+from commands.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,6 +65,7 @@ for group in (
     sim,
     tx,
     validators,
+    verify,
 ):
     medledger.add_command(group)
 

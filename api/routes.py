@@ -118,6 +118,13 @@ TRANSACTION_ROUTES: Final = (
         access=Access.MORE,
         gives=(_JSON, _MSGPACK),
     ),
+    Route(
+        method="GET",
+        path=f"{_TRANSACTION}/proof",
+        handler=transactions.get_proof,
+        access=Access.SESSION,
+        gives=(_MSGPACK,),
+    ),
     _get(f"{_TRANSACTION}/body", transactions.get_body, Access.SESSION),
 )
 

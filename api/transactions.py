@@ -1,5 +1,7 @@
 """Transactions: taking them in, saying what became of them, showing them to who may see them."""
 
+import asyncio
+
 from aiohttp import web
 
 from api.context import Api, account_of, address_of, decision_time_ms, maybe_account_of
@@ -21,16 +23,24 @@ from api.parsing import (
 )
 from api.ports import NotTaken, Submitted, TransactionStatus
 from api.render import Json, render_receipt, render_status
-from crypto.hashing import Digest
+from crypto.hashing import Digest, Domain, digest
+from crypto.merkle import make_inclusion_proof
 from crypto.record_ids import AccountId
 from crypto.schema import decode, encode
+from crypto.votes import Height
 from ledger.accounts import Account, Role, get_account
-from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, SubmitBatch
+from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, ReceiptProof, SubmitBatch
 from ledger.receipts import Receipt
 from ledger.replay import Status
-from ledger.transactions import SIDECARS_MAX, SignedTransaction, TransactionBody
+from ledger.transactions import (
+    SIDECARS_MAX,
+    SignedTransaction,
+    TransactionBody,
+    transaction_id,
+)
 
 DIGEST_BYTES = 32
+LOOKED_AT_BEFORE_A_TURN = 64
 JSON_BYTES_MAX = 12 << 20
 """The same batch in base64 and JSON is a third longer."""
 
@@ -77,6 +87,38 @@ async def get_receipt(api: Api, request: web.Request) -> web.StreamResponse:
             raise ApiError("state.not_entitled", "the receipt is for who it speaks of")
         return web.Response(body=encode(receipt), content_type=MSGPACK)
     return web.json_response(render_receipt(receipt, are_events_shown=are_shown))
+
+
+async def get_proof(api: Api, request: web.Request) -> web.StreamResponse:
+    """Return transaction and receipt with the ways to their roots, to who may see all of it."""
+    tx_id = Digest(path_hex(request, "tx_id", DIGEST_BYTES))
+    signed, receipt = _decided(api, tx_id)
+    if not _may_see(api, account_of(request), signed, receipt):
+        raise ApiError("state.not_entitled", "the receipt is for who it speaks of")
+    chain = api.ports.chain
+    block, above = (
+        chain.block(Height(receipt.height)),
+        chain.sealed_header(Height(receipt.height + 1)),
+    )
+    if block is None or above is None:
+        raise ApiError("state.behind", "the block above is not decided here yet; try again")
+    hashes, leaves = [], []
+    for index, one in enumerate(block.transactions):
+        hashes.append(digest(Domain.SIGNED_TRANSACTION, chain.chain_id, one))
+        body = decode(SignedTransaction, one).body
+        _, found = _decided(api, transaction_id(chain.chain_id, body))
+        leaves.append(digest(Domain.RECEIPT, chain.chain_id, encode(found)))
+        if index % LOOKED_AT_BEFORE_A_TURN == 0:
+            await asyncio.sleep(0)
+    proof = ReceiptProof(
+        signed=signed,
+        receipt=receipt,
+        header=block.sealed_header.header,
+        above=above,
+        tx_path=make_inclusion_proof(hashes, receipt.index),
+        receipt_path=make_inclusion_proof(leaves, receipt.index),
+    )
+    return web.Response(body=encode(proof), content_type=MSGPACK)
 
 
 async def get_body(api: Api, request: web.Request) -> web.StreamResponse:

@@ -6,10 +6,15 @@ from typing import Any
 
 import click
 
-from commands.home import digest_named
+from client.connection import Client
+from client.receipts import export_receipt
+from commands.home import digest_named, home_options, make_home, run_client
 from commands.http_status import get_json, node_url_option, post_json, told_by_node
 from commands.output import Exit, fail, failures, settings, show, show_rows
 from commands.trace import as_row, read_events, trace
+from crypto.hashing import Digest
+from crypto.schema import encode
+from ledger.exchange import ReceiptFile
 from ledger.replay import Status
 
 WAIT_S_MAX = 30
@@ -36,6 +41,36 @@ def show_transaction(tx_id: str, url: str) -> None:
     with told_by_node(url):
         status = {**get_json(url, f"/v1/transactions/{wanted.hex()}")}
     _show_status(status)
+
+
+@tx.command()
+@click.argument("tx_id")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Where the receipt file goes; it must not exist yet.",
+)
+@home_options
+def receipt(tx_id: str, out: Path, **options: Any) -> None:
+    """Write a receipt that needs no node: `medledger verify` checks it offline, for ever.
+
+    Who sent the transaction may have it, and who may see the log of everybody it names.
+
+    \b
+    Example:
+      medledger tx receipt 9b...77 --out grant.receipt --as anna
+    """
+    wanted = Digest(digest_named(tx_id, "transaction id"))
+
+    async def work(client: Client) -> ReceiptFile:
+        return await export_receipt(client, wanted)
+
+    file = run_client(make_home(**options), work)
+    with failures({OSError: Exit.LOCAL}), out.open("xb") as written:
+        written.write(encode(file))
+    found = file.proof.receipt
+    show({"tx_id": found.tx_id, "height": found.height, "code": found.code, "file": str(out)})
 
 
 @tx.command()

@@ -7,16 +7,20 @@ room that owns the nouns. Everything else on HTTP is JSON for people.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from crypto.hashing import ChainId, Domain
+from crypto.hashing import ChainId, Digest, Domain
 from crypto.schema import U16, U32, U64, Bytes16, Bytes32, Bytes64, Count, Name, Size, encode
 from crypto.validators import ValidatorSet
 from crypto.votes import CommitCertificate
 from ledger.blocks import Header
+from ledger.parameters import TRANSACTION_BYTES_LIMIT
+from ledger.receipts import Receipt
 from ledger.tree.proofs import StateProofs
 
 SUBMIT_ITEMS_MAX: Final = 512
 SUBMIT_BYTES_MAX: Final = 8 << 20
 WITNESS_KEYS_MAX: Final = 256
+PATH_HASHES_MAX: Final = 32
+FILE_LINKS_MAX: Final = 4_096
 EPOCH_LINKS_MAX: Final = 32
 
 StateKey = Annotated[bytes, Size(1, 256)]
@@ -68,6 +72,36 @@ class EpochLinks:
     WIRE_BYTES_MAX: ClassVar[int] = 4 << 20
 
     links: Annotated[tuple[EpochLink, ...], Count(0, EPOCH_LINKS_MAX)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptProof:
+    """What became of a transaction: the answer of `GET /v1/transactions/{id}/proof`.
+
+    `header` is that of its block, under whose tx root `tx_path` leads; `above` the certified one
+    that follows, under whose receipts root `receipt_path` leads.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 4 << 20
+
+    signed: Annotated[bytes, Size(1, TRANSACTION_BYTES_LIMIT)]
+    receipt: Receipt
+    header: Header
+    above: SealedHeader
+    tx_path: Annotated[tuple[Digest, ...], Count(0, PATH_HASHES_MAX)]
+    receipt_path: Annotated[tuple[Digest, ...], Count(0, PATH_HASHES_MAX)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptFile:
+    """A receipt that needs no node: `links` lead from the founders to who certified the block."""
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 64 << 20
+
+    links: Annotated[tuple[EpochLink, ...], Count(0, FILE_LINKS_MAX)]
+    proof: ReceiptProof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

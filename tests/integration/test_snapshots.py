@@ -12,6 +12,7 @@ import pytest
 from commands.devnet import Member, passphrase_path
 from commands.prune import directory_bytes
 from config import Pruning, dump_config, load_config
+from crypto.hashing import Digest
 from ledger.parameters import Parameters
 from storage.database import open_database
 from storage.layout import NodeLayout, check_layout
@@ -85,6 +86,8 @@ async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_i
     await register_lanes(consortium, HOSPITALS[1])
 
     async with running_load(consortium, HOSPITALS[1:3]) as load:
+        await wait_acknowledged(load, 3)
+        early, file = await asyncio.to_thread(export_one, consortium, list(load.acknowledged))
         await wait_until_async(
             lambda: has_pruned(members[:3]),
             lambda: f"all prune; {[height_of(one) for one in members[:3]]}",
@@ -112,12 +115,26 @@ async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_i
     alive = [liar, others[0], joiner]
     goal = max(height_of(member) for member in alive) + 3
     await asyncio.to_thread(wait_height, alive, goal)
+    verified = run("verify", file, "--genesis", consortium.genesis)
+    assert ask(others[0], f"/v1/transactions/{early.hex()}")["state"] == "PRUNED"
+    assert verified.returncode == 0, verified.stderr
     for tx_id, (height, _) in load.acknowledged.items():
         state = ask(others[0], f"/v1/transactions/{tx_id.hex()}")["state"]
         assert state in ("COMMITTED", "PRUNED"), (height, state)
     stop_all(consortium)
     for member in (others[0], joiner):
         check_disk(member.directory)
+
+
+def export_one(consortium: Consortium, tx_ids: Sequence[Digest]) -> tuple[Digest, Path]:
+    """Write the receipt of a transaction of the first patient's, while nodes still have it."""
+    file = consortium.directory / "early.receipt"
+    words = ("--home", consortium.directory / "home", "--as", "load-patient-0")
+    node = ("--node", consortium.member(HOSPITALS[1]).url)
+    for tx_id in tx_ids:
+        if run("tx", "receipt", tx_id.hex(), "--out", file, *words, *node).returncode == 0:
+            return tx_id, file
+    raise AssertionError("no transaction of the first patient's was acknowledged")
 
 
 def check_disk(directory: Path) -> None:

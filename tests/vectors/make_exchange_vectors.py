@@ -21,6 +21,8 @@ from ledger.blocks import Header
 from ledger.exchange import (
     EpochLink,
     EpochLinks,
+    ReceiptFile,
+    ReceiptProof,
     ScanQuery,
     SealedHeader,
     SessionClaim,
@@ -30,6 +32,7 @@ from ledger.exchange import (
     Witness,
     WitnessQuery,
 )
+from ledger.receipts import Receipt
 from ledger.tree.proofs import OtherLeaf, StateProof, StateProofs
 from shell.blobs import BlobOffer, Stored
 from shell.bodies import FindByDigest, FoundSidecars
@@ -102,6 +105,16 @@ def make_samples() -> tuple[Any, ...]:
         expires_ms=1_790_000_060_000,
     )
     keys = (b"governance/parameters", b"governance/validators")
+    receipt_proof = ReceiptProof(
+        signed=b"signed",
+        receipt=Receipt(
+            tx_id=digest_of("transaction"), height=7, index=0, accepted=True, code="ok", events=()
+        ),
+        header=header,
+        above=sealed,
+        tx_path=(digest_of("beside"),),
+        receipt_path=(),
+    )
     member = Validator(
         index=ReplicaId(3), org=NORTH, vote_key=digest_of("vote key"), tls_pin=digest_of("pin")
     )
@@ -152,6 +165,8 @@ def make_samples() -> tuple[Any, ...]:
         ReceiptsQuery(height=7),
         FoundReceipts(receipts=(b"receipt",)),
         History(headers_from=2, whole_from=3, indexed_from=3),
+        receipt_proof,
+        ReceiptFile(links=(), proof=receipt_proof),
     )
 
 

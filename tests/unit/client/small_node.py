@@ -22,11 +22,11 @@ from api.ports import (
     Tip,
     TransactionStatus,
 )
-from crypto.hashing import ChainId, Digest
+from crypto.hashing import ChainId, Digest, Domain, digest
 from crypto.unixfs import CidHasher
-from crypto.votes import Height
+from crypto.votes import NO_DIGEST, Height
 from genesis.files import dump_genesis
-from ledger.blocks import Receipt, header_digest
+from ledger.blocks import Receipt, header_digest, receipts_root, tx_root
 from ledger.contracts.governance import epoch_at
 from ledger.errors import InvalidTransaction
 from ledger.exchange import SealedHeader, Witness
@@ -67,6 +67,7 @@ class SmallNode:
     peer_rows: list[dict[str, object]] = field(default_factory=list)
     before_take: Callable[[], None] | None = None
     tree: StoredTree = field(default_factory=StoredTree)
+    receipts_before: tuple[Receipt, ...] = ()
     certified: CertifiedState = field(init=False)
 
     def __post_init__(self) -> None:
@@ -251,7 +252,7 @@ class SmallNode:
         for place in result.sidecars:
             self.contents[place.digest] = contents[place.digest]
             self.places[place.digest] = (*self.places.get(place.digest, ()), place.key)
-        self._seal()
+        self._seal((receipt,))
         if result.writes:
             self.tree.change(result.writes)
         self.seal_empty()
@@ -262,11 +263,13 @@ class SmallNode:
 
     def seal_empty(self) -> None:
         self.chain.apply(after_ms=self._pause_ms())
-        self._seal()
+        self._seal(())
 
-    def _seal(self) -> None:
-        """Certify the block just executed; its header carries the root from before it."""
+    def _seal(self, receipts: tuple[Receipt, ...]) -> None:
+        """Certify the block just executed; its header carries the roots from before it."""
         height = self.chain.height
+        parent = self.headers.get(height - 1)
+        signed = self.bodies.get(height, ())
         epoch = epoch_at(self.chain.state, height)
         header = self.certified.header(
             self.tree.root,
@@ -275,7 +278,14 @@ class SmallNode:
             epoch=epoch.epoch,
             validators=epoch.validators.digest(),
             next_validators=epoch_at(self.chain.state, height + 1).validators.digest(),
+            parent=NO_DIGEST if parent is None else header_digest(parent.header),
+            tx_root=tx_root(
+                [digest(Domain.SIGNED_TRANSACTION, self.chain_id, one) for one in signed]
+            ),
+            tx_count=len(signed),
+            receipts_root=receipts_root(self.chain_id, self.receipts_before),
         )
+        self.receipts_before = receipts
         self.headers[height] = self.certified.sealed(header, validators=epoch.validators)
 
 
