@@ -115,6 +115,7 @@ class Cluster:
     changed: dict[int, None] = field(default_factory=dict)  # Whose journal a start must refuse.
     counts: Counter[str] = field(default_factory=Counter)
     submitted: int = 0
+    is_healed: bool = False  # From then on nothing goes wrong any more.
     monitor: Monitor = field(default_factory=Monitor)
     trace: list[tuple[int, int, str, str]] = field(default_factory=list)
 
@@ -349,6 +350,7 @@ class Cluster:
 
     def _heal_if_whole(self, host: Host) -> None:
         is_past = host.state is not None and host.application.height >= self.hurt[host.replica]
+        is_past &= not host.application.disk.is_lying
         if is_past and host.state is not None and host.state.fence is None:
             del self.hurt[host.replica]
             self.monitor.forgetful.pop(host.replica, None)
@@ -399,6 +401,7 @@ class Cluster:
     def heal(self) -> None:
         """End all faults but the Byzantine ones."""
         self.note(-1, "heal")
+        self.is_healed = True
         self.blocked.clear()
         self.is_lost = self.on_decision = None
         self.faults = Faults()

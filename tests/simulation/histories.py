@@ -116,7 +116,7 @@ def begin_twin(cluster: Cluster, replica: int) -> None:
 
 def happen(cluster: Cluster, fault: Fault) -> None:
     """Let a fault happen, if it leaves no more than f faulty; count it."""
-    if HAPPENINGS[fault.kind](cluster, fault):
+    if not cluster.is_healed and HAPPENINGS[fault.kind](cluster, fault):
         cluster.counts[fault.kind] += 1
 
 
@@ -196,7 +196,7 @@ def _restore(cluster: Cluster, fault: Fault) -> bool:
         return False
 
     def put_back() -> None:
-        if not cluster.may_hurt(victim):
+        if cluster.is_healed or not cluster.may_hurt(victim):
             return
         crash(cluster.hosts[victim])
         cluster.hurt_it(victim, forgets=True)
@@ -216,9 +216,11 @@ def _lie(cluster: Cluster, fault: Fault) -> bool:
     if not cluster.may_hurt(victim):
         return False
     cluster.hurt_it(victim, forgets=True)
-    disk.is_lying = True
+    disk.is_lying = disk.is_suspect = True
 
     def lose() -> None:
+        if cluster.is_healed:
+            return
         cluster.hurt_it(victim, forgets=True)
         cluster.take_down(victim, for_ms=500, loses_power=True)
         disk.is_lying = False
