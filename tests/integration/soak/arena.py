@@ -231,9 +231,8 @@ async def heal(arena: Arena) -> None:
         await end_choked(arena, index)
     for index in sorted(arena.down):
         start_node(arena, index)
-    for index in arena.correct:
-        if running_pid(arena.members[index]) is None:
-            member = arena.members[index]
+    for member in arena.members:  # The liar too: a dead one torments nobody.
+        if running_pid(member) is None:
             raise Violation(f"{member.org} ended by itself:\n{log_tail(member)}")
 
 

@@ -37,7 +37,7 @@ from node import running_node
 from p2p.network import Network
 from shell.kinds import Kind
 
-FLOOD_EVERY: Final = 40
+FLOOD_EVERY: Final = 600
 """So many messages of its own, and then a burst of what nobody should send."""
 
 BURST: Final = 60
@@ -116,13 +116,13 @@ class Lies:
     def signed(self, vote: Prepare | Commit, digest: Digest) -> Prepare | Commit:
         kind = VOTE_TYPES[type(vote)]
         preimage = vote_preimage(self.chain_id, vote.epoch, kind, vote.height, vote.view, digest)
-        return replace(vote, digest=digest, signature=self.config.sign(preimage))
+        return replace(vote, digest=digest, signature=self.config.sign(vote.epoch, preimage))
 
     def sign(
         self, kind: type[PrePrepare], epoch: Epoch, height: Height, view: View, block: Block
     ) -> bytes:
         preimage = vote_preimage(self.chain_id, epoch, VOTE_TYPES[kind], height, view, block.digest)
-        return self.config.sign(preimage)
+        return self.config.sign(epoch, preimage)
 
     @property
     def chain_id(self) -> ChainId:

@@ -27,6 +27,8 @@ async def check_round(arena: Arena, load: Load) -> None:
     accused = await asyncio.to_thread(_accused, arena)
     if set(accused) - {arena.liar}:
         raise Violation(f"evidence against correct nodes: {accused}")
+    if arena.liar is not None and not accused:
+        raise Violation("a member that equivocated all the time is not named on the ledger")
     arena.report.evidence += sum(accused.values())
     arena.report.acknowledged += len(load.acknowledged)
     arena.report.blocks += height
