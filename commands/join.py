@@ -85,7 +85,9 @@ def invite(out: Path, **options: Any) -> None:
 @click.option("--api", default="127.0.0.1:8443", show_default=True, help="host:port of the API.")
 @click.option("--api-origin", default="", help="Clients' address of the API; --api when left out.")
 @click.option(
-    "--index", type=click.IntRange(0, 65_535), help="A node to replace with new keys (re-keying)."
+    "--index",
+    type=click.IntRange(0, 65_535),
+    help="The node it replaces with new keys; else a free one.",
 )
 @click.option("--start/--no-start", "is_started", default=True, help="Run the node at once.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object per line on standard error.")

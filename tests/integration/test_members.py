@@ -20,11 +20,12 @@ from tests.integration.consortium import (
     wait_until_async,
 )
 from tests.integration.governing import (
-    add_validator,
+    admit,
     claim_of,
     decide_change,
     join,
     make_rekeying,
+    start_joining,
     wait_members,
     write_invite,
 )
@@ -38,16 +39,21 @@ from tests.integration.load import (
 A, B, C, D = HOSPITALS
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_four_validators_become_seven_and_then_five_under_load(four: Consortium) -> None:
     await register_lanes(four, A)
     async with running_load(four, [A, B, C]) as load:
-        for number, org in enumerate((A, B, C)):
-            await add_validator(four, f"node-{4 + number}", org)
+        joining = {
+            org: await asyncio.to_thread(start_joining, four, f"node-of-{org}", org, index)
+            for index, org in enumerate((A, B, C), 4)
+        }
+        for org, member in joining.items():
+            await admit(four, member, org)
         await wait_acknowledged(load, 10)
         for index in (3, 6):
             await decide_change(four, RemoveValidator(index=index), A)
-        staying = [one for one in four.members if one.org not in (D, "node-6")]
+        staying = [one for one in four.members if one.org not in (D, f"node-of-{C}")]
         await wait_members(staying, 5)
         await wait_acknowledged(load, 10)
 
