@@ -86,7 +86,7 @@ async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_i
     await register_lanes(consortium, HOSPITALS[1])
 
     async with running_load(consortium, HOSPITALS[1:3]) as load:
-        await wait_acknowledged(load, 3)
+        await wait_acknowledged(load, 12)
         early, file = await asyncio.to_thread(export_one, consortium, list(load.acknowledged))
         await wait_until_async(
             lambda: has_pruned(members[:3]),
@@ -131,10 +131,13 @@ def export_one(consortium: Consortium, tx_ids: Sequence[Digest]) -> tuple[Digest
     file = consortium.directory / "early.receipt"
     words = ("--home", consortium.directory / "home", "--as", "load-patient-0")
     node = ("--node", consortium.member(HOSPITALS[1]).url)
+    told = []
     for tx_id in tx_ids:
-        if run("tx", "receipt", tx_id.hex(), "--out", file, *words, *node).returncode == 0:
+        ended = run("tx", "receipt", tx_id.hex(), "--out", file, *words, *node)
+        if ended.returncode == 0:
             return tx_id, file
-    raise AssertionError("no transaction of the first patient's was acknowledged")
+        told.append(ended.stderr)
+    raise AssertionError(f"none of these is the first patient's: {told}")
 
 
 def check_disk(directory: Path) -> None:
