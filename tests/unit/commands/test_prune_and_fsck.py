@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,19 @@ import pytest
 from commands.output import Exit
 from commands.prune import directory_bytes
 from config import Limits, NodeConfig, Pruning, dump_config
+from crypto.schema import decode, encode
 from crypto.validators import ReplicaId
+from crypto.votes import CommitCertificate
 from genesis.files import dump_genesis
 from ledger.identity_payloads import Suspend
 from ledger.transactions import decode_transaction
 from shell.restart import begin_journal
+from storage.chain import StoredHeader
 from storage.database import open_database
-from storage.keys import TRANSACTIONS, height_of, receipt_key, transaction_key
+from storage.keys import TRANSACTIONS, header_key, height_of, receipt_key, transaction_key
 from storage.layout import NodeLayout, make_layout
 from storage.lease import release_lease, take_lease
+from storage.rows import open_row, seal_row
 from storage.sidecars import close_sidecars
 from tests.unit.commands.command_line import check_refused, invoke
 from tests.unit.ledger.record_samples import DOCTOR
@@ -147,6 +152,22 @@ def test_a_finding_names_the_block_the_database_and_the_way_out(node: NodeLayout
     assert line.endswith("a copy from a peer can replace it [block.corrupt]")
     assert [one["code"] for one in told.json["findings"]] == ["block.corrupt"]
     assert told.json["error"] == "storage.damaged"
+
+
+def test_a_certificate_that_no_quorum_signed_is_a_finding(node: NodeLayout) -> None:
+    key = header_key(70)
+    with open_database(node.ledger) as database:
+        stored = decode(StoredHeader, open_row(key, database.get(key) or b""))
+        certificate = decode(CommitCertificate, stored.certificate)
+        forged = tuple((signer, bytes(64)) for signer, _ in certificate.signatures)
+        unsigned = replace(stored, certificate=encode(replace(certificate, signatures=forged)))
+        database.put(key, seal_row(key, encode(unsigned)))
+
+    found = invoke("fsck", node.root)
+
+    assert found.status == Exit.LOCAL
+    assert "block 70" in found.out
+    assert "its certificate" in found.out
 
 
 def test_only_a_deep_check_reads_what_is_old(node: NodeLayout) -> None:
