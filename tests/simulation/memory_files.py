@@ -156,6 +156,10 @@ class MemoryPath:
     files: MemoryFiles
     name: str = ""
 
+    @property
+    def parent(self) -> "MemoryPath":
+        return MemoryPath(self.files)
+
     def glob(self, pattern: str) -> list["MemoryPath"]:
         found = [name for name in self.files.names if fnmatch(name, pattern)]
         return [MemoryPath(self.files, name) for name in sorted(found)]
