@@ -44,7 +44,7 @@ def consensus_overview(replica: Replica) -> dict[str, object]:
         "ignored": dict(replica.ignored),
         "connections_refused": dict(network.refused),
         "connections_unproven": network.unauthenticated,
-        "loop_lag_ms_max": replica.lag_ms_max,
+        "loop_lag_ms_max": replica.lag.ms_max,
         "journal_syncs": replica.votes.journal.sync_times.count,
         "journal_sync_us_max": replica.votes.journal.sync_times.max_us,
     }

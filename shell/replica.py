@@ -7,10 +7,11 @@ executing a block, uploading blocks) is started here and comes back as an event.
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 from consensus.core import handle
 from consensus.effects import (
@@ -54,6 +55,7 @@ from shell.evidence import Reports, keep_report
 from shell.execution import execute
 from shell.journal import VoteJournal, forget_votes, persist
 from shell.kinds import Kind
+from shell.lag import NOTICED_MS, TICK_MS, Lag, take_lag_ms
 from shell.membership import is_mute
 from shell.mending import Mending
 from shell.own_keys import OwnKeys
@@ -75,9 +77,6 @@ from shell.timeline import (
 from storage.sidecars import SidecarStore
 
 log = logging.getLogger("medledger.replica")
-
-LAG_TICK_MS: Final = 250
-LAG_NOTICED_MS: Final = 100
 
 
 def log_fatal(problem: Exception) -> None:
@@ -129,7 +128,7 @@ class Replica:
     allowances: dict[int, Allowance] = field(default_factory=dict)
     reports: Reports = field(default_factory=Reports)
     statuses: dict[int, tuple[Status, int]] = field(default_factory=dict)
-    lag_ms_max: int = 0
+    lag: Lag = field(default_factory=Lag)
     timeline: Timeline = field(default_factory=Timeline)
 
 
@@ -295,10 +294,16 @@ async def _execute(replica: Replica, effect: Decide) -> None:
 
 def _set_timer(replica: Replica, effect: SetTimer) -> None:
     _cancel_timer(replica, effect.timer.kind)
-    expiry = TimerExpired(timer=effect.timer)
-    loop = asyncio.get_running_loop()
-    handle_ = loop.call_later(effect.delay_ms / 1000, deliver, replica, expiry)
+    delay_s = effect.delay_ms / 1000
+    expiry, due_s = TimerExpired(timer=effect.timer), time.monotonic() + delay_s
+    handle_ = asyncio.get_running_loop().call_later(delay_s, _expire, replica, expiry, due_s)
     replica.timers[effect.timer.kind] = handle_
+
+
+def _expire(replica: Replica, expiry: TimerExpired, due_s: float) -> None:
+    """Hand an expiry to the core, which first hears of a lag that the watch would tell later."""
+    _note_lag(replica, due_s)
+    deliver(replica, expiry)
 
 
 def _cancel_timer(replica: Replica, kind: TimerKind) -> None:
@@ -315,17 +320,19 @@ def _encoded(replica: Replica, message: Message) -> bytes:
 
 async def _watch_lag(replica: Replica) -> None:
     """Notice when this process slept or was busy, and what time alone changes in the pool."""
-    loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + LAG_TICK_MS / 1000
-        await asyncio.sleep(LAG_TICK_MS / 1000)
-        lag_ms = int((loop.time() - due) * 1000)
-        replica.lag_ms_max = max(replica.lag_ms_max, lag_ms)
-        replica.timeline.lag.note(lag_ms)
-        if lag_ms >= LAG_NOTICED_MS:
-            deliver(replica, LoopLagged(lag_ms=lag_ms))
+        replica.lag.tick_due_s = time.monotonic() + TICK_MS / 1000
+        await asyncio.sleep(TICK_MS / 1000)
+        _note_lag(replica, replica.lag.tick_due_s)
         replica.proposals.pool.expire(replica.chain.tip.time_ms)
         update_backlog(replica)
+
+
+def _note_lag(replica: Replica, due_s: float) -> None:
+    lag_ms = take_lag_ms(replica.lag, due_s)
+    replica.timeline.lag.note(lag_ms)
+    if lag_ms >= NOTICED_MS:
+        deliver(replica, LoopLagged(lag_ms=lag_ms))
 
 
 def _spawn(replica: Replica, work: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,42 @@
+"""Attack 22: a process that was not running does not blame the primary for its own absence."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from consensus.events import BacklogChanged
+from consensus.state import Departure
+from shell.lag import Lag, take_lag_ms
+from shell.replica import deliver
+from tests.unit.p2p.loopback import until
+from tests.unit.shell.one_of_four import running_one
+
+
+async def test_a_deadline_that_passed_while_the_loop_was_held_is_moved_once(tmp_path: Path) -> None:
+    async with running_one(tmp_path / "node") as one:
+        state = one.node.replica.state
+        deliver(one.node.replica, BacklogChanged(waiting=True))  # Starts a timeout of 200 ms.
+
+        time.sleep(0.8)  # noqa: ASYNC251 - holding the loop is the fault.
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        assert state.instance.is_extended
+        assert state.view_changes == {}
+        await until(lambda: state.view_changes == {Departure.TIMER: 1})
+
+
+def test_an_absence_is_told_once_by_whoever_finds_out_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lag = Lag(tick_due_s=10.0, told_s=9.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 12.0)
+
+    told_ms = [
+        take_lag_ms(lag, due_s) for due_s in (11.5, 10.5, lag.tick_due_s)
+    ]  # Two timers, the watch.
+
+    assert told_ms == [2_000, 0, 0], "the watch was due before the first timer"
+    assert lag.ms_max == 2_000
