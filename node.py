@@ -35,6 +35,7 @@ from shell.bodies import Bodies, answer_transactions
 from shell.chain import Chain
 from shell.clock import Clock
 from shell.clocks import keep_comparing
+from shell.divergence import leave_report
 from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit
@@ -287,6 +288,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
 
     def on_fatal(problem: Exception) -> None:
         log.critical("the node stops", exc_info=problem)
+        leave_report(node.layout, problem)
         node.failure = node.failure or problem
         node.stopping.set()
 

@@ -16,7 +16,7 @@ from consensus.errors import ConsensusError
 from crypto.errors import CryptoError
 from genesis.errors import GenesisError
 from p2p.errors import P2pError
-from shell.execution import StateDiverged
+from shell.divergence import StateDiverged
 from shell.membership import MembershipError
 from storage.errors import StorageError
 

@@ -16,6 +16,7 @@ from ledger.blocks import BlockBodies, Header
 from ledger.transactions import Transaction, decode_transaction
 from ledger.transition import BlockResult, apply_block_in_slices
 from shell.chain import Chain, publish
+from shell.divergence import check_roots
 from shell.proposals import Proposals
 from shell.sidecars import settle_sidecars
 from shell.slices import run_breathing
@@ -25,16 +26,6 @@ from storage.sidecars import SidecarStore
 log = logging.getLogger("medledger.execution")
 
 SLICE_TRANSACTIONS: Final = 64
-
-
-class StateDiverged(Exception):
-    """A decided block states another result of its parent than this node has computed.
-
-    Either this node's state is damaged or its program differs from the others': it must not go
-    on, and its operator has to compare.
-    """
-
-    code = "state.diverged"
 
 
 async def execute(
@@ -48,7 +39,7 @@ async def execute(
     if has_block(chain.stored, block.height, block.digest):
         return None
     header = decode(Header, block.header)
-    _check_roots(chain, header)
+    check_roots(chain, header, decision)
     transactions = await _transactions_of(chain, proposals, decision)
     result = await run_breathing(
         apply_block_in_slices(
@@ -72,21 +63,6 @@ async def execute(
     publish(chain, transactions)
     _log_receipts(block.height, result)
     return result
-
-
-def _check_roots(chain: Chain, header: Header) -> None:
-    """Raise `StateDiverged` unless the header carries the results this node has computed."""
-    tip = chain.tip
-    for what, stated, ours in (
-        ("state root", header.state_root, tip.state_root),
-        ("receipts root", header.receipts_root, tip.receipts_root),
-    ):
-        if stated != ours:
-            raise StateDiverged(
-                f"block {header.height} states the {what} {stated.hex()} after block {tip.height};"
-                f" this node computed {ours.hex()}. Run `medledger fsck`, and compare versions"
-                " with the other members"
-            )
 
 
 async def _transactions_of(

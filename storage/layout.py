@@ -85,6 +85,10 @@ class NodeLayout:
         """What the last process on this directory said when it ended."""
         return self.root / "ended.json"
 
+    def diverged(self, height: int) -> Path:
+        """What this node computed at a height where a quorum decided something else."""
+        return self.root / f"diverged-{height}.json"
+
     @property
     def directories(self) -> tuple[Path, ...]:
         return (self.keys, self.ledger, self.journal, self.blobs, self.sidecars)

@@ -13,7 +13,7 @@ from ledger.transition import BlockResult, apply_block_in_slices
 from shell import chain as live_chain
 from shell import execution
 from shell import proposals as proposing
-from shell.execution import StateDiverged
+from shell.divergence import StateDiverged
 from shell.journal import BodiesRecord
 from storage import journal_format
 from storage.chain import Commit
@@ -56,7 +56,7 @@ def wrong_root_stops(patch: Patch) -> None:
             real(header, parent)
         except InvalidBlock as problem:
             if problem.code == "block.state_root":
-                raise StateDiverged(str(problem)) from problem
+                raise StateDiverged(str(problem), {}) from problem
             raise
 
     patch.setattr(ledger_application, "check_header", check_header)

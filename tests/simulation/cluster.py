@@ -29,7 +29,7 @@ from consensus.state import Config
 from crypto.hashing import ChainId
 from crypto.quorum import QuorumSystem
 from crypto.validators import ReplicaId
-from shell.execution import StateDiverged
+from shell.divergence import StateDiverged
 from storage.errors import DiskFull, JournalCorrupt, JournalFailed, StorageError
 from tests.simulation.byzantine import Behaviour
 from tests.simulation.clients import Clients

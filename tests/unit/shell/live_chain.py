@@ -62,7 +62,7 @@ class LiveChain:
         for one in transactions:
             wanted = [(digest, self.contents[digest]) for digest in one.body.sidecars]
             put_sidecars(self.sidecars, wanted)
-        decision = self._decision(transactions, after_ms)
+        decision = self.decision(*transactions, after_ms=after_ms)
         result = await execute(self.chain, self.proposals, self.sidecars, decision)
         assert result is not None, "a block is decided once"
         self.hospitals.chain.apply(*transactions, after_ms=after_ms)
@@ -83,7 +83,8 @@ class LiveChain:
             found.append(replace(one, sidecar=sidecar.digest))
         return tuple(found)
 
-    def _decision(self, transactions: tuple[Transaction, ...], after_ms: int) -> Decide:
+    def decision(self, *transactions: Transaction, after_ms: int = 1_000) -> Decide:
+        """A decided block upon the tip with these transactions."""
         chain, tip = self.chain, self.chain.tip
         parent = NO_DIGEST if self.certificate is None else certificate_digest(self.certificate)
         facts = chain.parent_facts(parent)
