@@ -54,8 +54,8 @@ def decide_fetched(state: ReplicaState) -> list[Effect] | None:
     fault = fault or commit_fault(state, first.certificate)
     if fault is not None:
         state.fetched = ()
-        if is_restart(state, first.certificate):  # They go on above a block below our tip.
-            return raise_fence(state, LEFT_BEHIND)
+        if first.block.parent != state.tip.digest and is_restart(state, first.certificate):
+            return raise_fence(state, LEFT_BEHIND)  # They go on above a block below our tip.
         note_failure(state, state.fetched_from)
         ignored = Ignore(sender=state.fetched_from, kind="Blocks", reason=fault)
         return [ignored, *pause_fetching(state, None)]

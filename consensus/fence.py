@@ -23,7 +23,7 @@ from consensus.timers import cancel_timer
 from crypto.evidence import SignedVote
 from crypto.hashing import Digest
 from crypto.quorum import QuorumSystem
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
 from crypto.votes import (
     FIRST_VIEW,
     GENESIS_HEIGHT,
@@ -37,12 +37,23 @@ FENCE_HEIGHTS: Final = 3
 
 
 def raise_fence(
-    state: ReplicaState, reason: str, *, signed_height: Height = GENESIS_HEIGHT
+    state: ReplicaState,
+    reason: str,
+    *,
+    signed_height: Height = GENESIS_HEIGHT,
+    epoch: Epoch | None = None,
 ) -> list[Effect]:
-    """Sign nothing from now on, restarts included; we are known to have signed as high as said."""
-    if state.fence is not None:
-        state.fence.signed_height = max(state.fence.signed_height, signed_height)
-        return []
+    """Sign nothing from now on, restarts included; we are known to have signed as high as said.
+
+    `epoch` is the latest in which we may have signed what is forgotten, None if nobody knows: a
+    fence that was to fall at a restart of the chain stays, unless that was before it.
+    """
+    fence, restart = state.fence, state.restart
+    if fence is not None:
+        fence.signed_height = max(fence.signed_height, signed_height)
+        is_before = epoch is not None and restart is not None and epoch < restart.epoch
+        if not fence.falls_at_restart or is_before:
+            return []
     state.fence = Fence(reason=reason, signed_height=signed_height)
     return [
         *cancel_timer(state, TimerKind.PROPOSE),
@@ -110,7 +121,8 @@ def on_own_vote(
         return [Ignore(sender=sender, kind=kind, reason="our own vote, remembered")]
     ignored = Ignore(sender=sender, kind=kind, reason="our own vote, forgotten")
     reason = "a peer holds a vote of ours that the journal does not"
-    return [ignored, *raise_fence(state, reason, signed_height=vote.height)]
+    fenced = raise_fence(state, reason, signed_height=vote.height, epoch=vote.epoch)
+    return [ignored, *fenced]
 
 
 def others_needed(quorum: QuorumSystem) -> int:

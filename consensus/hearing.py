@@ -29,7 +29,7 @@ from consensus.soundness import commit_fault
 from consensus.state import ReplicaState, height_of, make_status
 from crypto.evidence import SignedVote
 from crypto.validators import ReplicaId
-from crypto.votes import FIRST_VIEW, VoteType, prepared_digest
+from crypto.votes import FIRST_VIEW, CommitCertificate, VoteType, prepared_digest
 
 ECHOES_MAX: Final = 4
 """Echoes that one member gets between two heartbeats: enough for two starts of it in turn."""
@@ -112,7 +112,7 @@ def on_echo(state: ReplicaState, sender: ReplicaId, echo: Echo) -> list[Effect]:
     if listening is None or echo.boot_id != state.config.boot_id:
         return effects
     listening.answered[sender] = None
-    if proof is not None and (listening.proof is None or proof.height > listening.proof.height):
+    if proof is not None and (listening.proof is None or _reach(proof) > _reach(listening.proof)):
         listening.proof = proof
     return effects
 
@@ -140,10 +140,19 @@ def stop_listening(state: ReplicaState) -> list[Effect] | None:
         listening.heard_at = state.heartbeats
     if state.heartbeats < listening.heard_at + _heartbeats_to_wait(state):
         return None
-    if listening.proof is not None and state.tip.height < listening.proof.height:
+    if listening.proof is not None and _is_ahead(state, listening.proof):
         return None
     state.listening = None
     return []
+
+
+def _is_ahead(state: ReplicaState, proof: CommitCertificate) -> bool:
+    """Whether a decided block is above ours; one of an epoch before ours was lost at a restart."""
+    return proof.height > state.tip.height and proof.epoch >= state.members.epoch
+
+
+def _reach(proof: CommitCertificate) -> tuple[int, int]:
+    return proof.epoch, proof.height
 
 
 def _heartbeats_to_wait(state: ReplicaState) -> int:
@@ -165,11 +174,14 @@ def _on_other_start(state: ReplicaState, other: Boot) -> list[Effect]:
     boots.has_twin = boots.has_twin or is_alive
     if not is_ours and len(boots.strangers) < BOOTS_KEPT:
         boots.strangers[other.boot_id] = other.number
-    effects = raise_fence(state, TWIN if is_alive else STRANGER)
+    effects = raise_fence(
+        state, TWIN if is_alive else STRANGER, epoch=None if is_alive else other.epoch
+    )
     if is_news:  # The stranger, if it lives, shall know that we do.
         effects.append(Broadcast(message=make_status(state, with_proof=False)))
     return effects
 
 
-def _place(vote: SignedVote) -> tuple[int, int, int]:
-    return vote.height, vote.view, _PHASES.index(vote.vote)
+def _place(vote: SignedVote) -> tuple[int, int, int, int]:
+    """Order votes as they are cast: epochs ascend with heights, and after a restart above them."""
+    return vote.epoch, vote.height, vote.view, _PHASES.index(vote.vote)

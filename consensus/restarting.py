@@ -19,9 +19,10 @@ from typing import Annotated, ClassVar, Final
 
 from consensus.effects import Effect, Persist
 from consensus.errors import InvalidRestart
+from consensus.mailbox import Mailbox
 from consensus.membership import Membership
-from consensus.records import FenceLifted, Restarted
-from consensus.state import ReplicaState
+from consensus.records import FenceLifted, Record, Restarted, record_height
+from consensus.state import Instance, ReplicaState
 from crypto.errors import InvalidCertificate
 from crypto.hashing import ChainId, Digest, Domain
 from crypto.schema import Bytes64, Count
@@ -169,17 +170,23 @@ def take_restart(state: ReplicaState) -> list[Effect]:
         return []
     if state.members.epoch < restart.epoch:
         skip_epochs(state, restart.epoch - state.members.epoch)
-    if state.fence is None:
+    if state.fence is None or not state.fence.falls_at_restart:
         return []
     state.fence = None
     return [Persist(records=(FenceLifted(height=state.tip.height),))]
 
 
 def skip_epochs(state: ReplicaState, count: int) -> None:
-    """Number the epochs of the height being agreed and of the next anew: a restart."""
+    """Number the epochs of the height being agreed and of the next anew: a restart.
+
+    Whatever was said there in the epoch before, votes and even a decision, counts no longer.
+    """
     state.members = _later(state.members, count)
     if state.next_members is not None:
         state.next_members = _later(state.next_members, count)
+    state.instance = Instance()
+    state.next_mailbox = Mailbox()
+    state.complaints = {}
 
 
 def is_restart(state: ReplicaState, certificate: CommitCertificate) -> bool:
@@ -188,6 +195,16 @@ def is_restart(state: ReplicaState, certificate: CommitCertificate) -> bool:
     Correct members sign there only under the document, so the certificate stands for it.
     """
     return certificate.epoch == after_restart(state.members.epoch)
+
+
+def in_force(records: Iterable[Record]) -> list[Record]:
+    """Leave out what a journal holds of heights above a restart from before that restart."""
+    kept: list[Record] = []
+    for record in records:
+        if isinstance(record, Restarted):
+            kept = [one for one in kept if (record_height(one) or 0) <= record.height]
+        kept.append(record)
+    return kept
 
 
 def pending(records: Iterable[object]) -> Restarted | None:

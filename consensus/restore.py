@@ -31,6 +31,7 @@ from consensus.records import (
     VoteRecord,
     record_height,
 )
+from consensus.restarting import in_force
 from consensus.soundness import choose
 from consensus.state import Boots, Config, Fence, Listening, Own, ReplicaState, Tip, height_of
 from consensus.view_change import forget_blocks
@@ -73,6 +74,7 @@ def restore(
     directory is not the one that last ran, if it is not. Raises `ForeignJournal` for the journal
     of another chain or replica.
     """
+    records = in_force(records)
     members = Membership(decided.epoch, decided.validators, decided.pace, decided.is_mute)
     state = ReplicaState(
         config=config,
@@ -130,6 +132,8 @@ def _replay(state: ReplicaState, record: Record) -> None:
         case Restarted(height=height):
             if height > state.tip.height:
                 state.restart = record
+                if state.fence is not None:
+                    state.fence.falls_at_restart = True
             else:
                 state.fence = None  # The shell has numbered the epochs by it.
         case FenceRaised(reason=reason):

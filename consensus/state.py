@@ -182,10 +182,12 @@ class Fence:
     """Why nothing is signed, and what it takes: deciding `lift_height` by others' votes.
 
     `proven` are decided heights that others have shown certificates of since the fence stands;
-    `signed_height` is the highest at which a vote of ours is known to exist.
+    `signed_height` is the highest at which a vote of ours is known to exist. `falls_at_restart`:
+    nothing says that we have signed in the epoch of the restart that is ordered.
     """
 
     reason: str
+    falls_at_restart: bool = False
     signed_height: Height = GENESIS_HEIGHT
     proven: dict[ReplicaId, Height] = field(default_factory=dict)
     lift_height: Height | None = None

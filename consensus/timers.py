@@ -73,9 +73,9 @@ def start_joined_view(state: ReplicaState) -> list[Effect] | None:
     instance = state.instance
     if instance.view == FIRST_VIEW or instance.is_timed or not may_vote(state):
         return None
-    height = height_of(state)
-    there = 1 + sum(
-        peer.height == height and peer.view >= instance.view and replica in state.members.order
+    place = (height_of(state), instance.view)
+    there = 1 + sum(  # A position never falls: that of a node which began anew may be too high.
+        (peer.height, peer.view) >= place and replica in state.members.order
         for replica, peer in state.peers.items()
     )
     if there < state.members.quorum.strong:
