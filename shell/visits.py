@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consensus.blocks import CertifiedBlock
+from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import Blocks
+from consensus.verification import make_verifiable, message_signature_jobs
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from crypto.schema import decode, encode
+from crypto.signatures import is_valid_many
 from genesis.invite import Invite
 from ledger.errors import InvalidBlock
 from ledger.nodes import get_nodes
@@ -26,7 +29,7 @@ from p2p.errors import P2pError, PeerRefused
 from p2p.statistics import PeerState
 from p2p.visiting import VISITED, Visit
 from shell.blocks import check_consistent
-from shell.chain import wait_height
+from shell.chain import Chain, wait_height
 from shell.kinds import Kind
 from shell.membership import Following, split_address
 from shell.mending import ASK_TIMEOUT_MS, CERTIFIED_BYTES_MAX, BlockCopy
@@ -137,6 +140,25 @@ def check_anchor(anchor: tuple[int, Digest] | None, blocks: Sequence[CertifiedBl
             raise Unhelpful(f"block {height} is not the one that the invite names")
 
 
+def check_certified(message: Blocks, chain: Chain) -> None:
+    """Raise `Unhelpful` at once for certificates that do not hold, as far as they can be checked.
+
+    Whoever delivers the blocks checks again; this tells a liar from somebody slow.
+    """
+    for one in message.blocks:
+        told = (one.certificate.height, one.certificate.digest)
+        if told != (one.block.height, one.block.digest):
+            raise Unhelpful(f"the certificate beside block {one.block.height} is another's")
+    sets = chain.validator_sets()
+    known = make_verifiable(message, sets)
+    try:
+        jobs = message_signature_jobs(known, sets, chain.chain_id)
+    except (InvalidMessage, UnknownEpoch) as problem:
+        raise Unhelpful(str(problem)) from problem
+    if not all(is_valid_many(jobs)):
+        raise Unhelpful("a wrong signature in a certificate")
+
+
 async def _visit(visits: Visits, address: Address) -> None:
     """Take all that one address has; remember whether it helped."""
     height = visits.replica.chain.tip.height
@@ -170,6 +192,7 @@ async def _take_blocks(visits: Visits, visit: Visit) -> bool:
     message = Blocks(blocks=tuple(found))
     check_consistent(message, chain.chain_id)
     check_anchor(visits.anchor, found)
+    check_certified(message, chain)
     receive(replica, VISITED, message)  # Those of an epoch that is not known yet are cut off.
     if await wait_height(chain, first, EXECUTION_TIMEOUT_MS) < first:
         raise Unhelpful(f"block {first} was not decided")

@@ -1,6 +1,7 @@
 """A node that nobody knows follows the chain over visits, with real links, and signs nothing."""
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,21 +16,26 @@ from commands.founding import (
     write_node_directory,
 )
 from config import Endpoint, Timeouts, load_config
+from consensus.blocks import CertifiedBlock
 from consensus.records import ViewChangeRecord, VoteRecord, decode_record
 from crypto.hashing import Digest
 from crypto.keystore import KDF_CHEAPEST
-from crypto.schema import encode
+from crypto.schema import decode, encode
 from crypto.votes import Height
 from genesis.document import GenesisDocument, Invitation
 from genesis.errors import GenesisDamaged
 from genesis.invite import Invite, KnownNode, check_invite, dump_invite, load_invite
-from ledger.blocks import header_digest
+from ledger.blocks import BlockBodies, Header, header_digest
 from ledger.parameters import Parameters
 from node import Node, running_node
+from p2p.config import NetworkConfig
+from p2p.network import Network
 from shell.clock import Clock
+from shell.kinds import KIND_RULES, Kind
+from shell.mending import CERTIFIED_BYTES_MAX, answer_copy
 from shell.ports import ChainReads
-from shell.visits import addresses_of
-from tests.unit.p2p.loopback import until
+from shell.visits import addresses_of, answer_guest
+from tests.unit.p2p.loopback import new_identity, until
 
 PASSPHRASE = "nine words that nobody guesses"
 STRANGER = 7
@@ -141,6 +147,71 @@ async def test_an_address_where_somebody_else_listens_costs_a_visit_and_is_asked
         await until(lambda: stranger.visits.failures["127.0.0.1", nobody] > 0)
 
         assert addresses_of(stranger.visits)[-1] == ("127.0.0.1", nobody)
+
+
+def with_a_wrong_signature(found: CertifiedBlock) -> CertifiedBlock:
+    first, *rest = found.certificate.signatures
+    forged = ((first[0], bytes(64)), *rest)
+    return replace(found, certificate=replace(found.certificate, signatures=forged))
+
+
+def with_other_bodies(found: CertifiedBlock) -> CertifiedBlock:
+    return replace(found, bodies=encode(BlockBodies(transactions=(b"invented",))))
+
+
+def with_another_header(found: CertifiedBlock) -> CertifiedBlock:
+    header = decode(Header, found.block.header)
+    later = replace(header, time_ms=header.time_ms + 1)
+    block = replace(found.block, header=encode(later), digest=header_digest(later))
+    return replace(found, block=block)
+
+
+@asynccontextmanager
+async def lying(
+    here: Founded, port: int, forge: Callable[[CertifiedBlock], CertifiedBlock]
+) -> AsyncIterator[Counter[str]]:
+    """Somebody at an address who answers for the member, with blocks that it has changed."""
+    answered: Counter[str] = Counter()
+
+    async def answer(peer_id: int, body: bytes) -> bytes:
+        true = await answer_copy(here.member.chain, peer_id, body)
+        answered["lies"] += 1
+        return encode(forge(decode(CertifiedBlock, true, bytes_max=CERTIFIED_BYTES_MAX)))
+
+    network = Network(
+        NetworkConfig(host="127.0.0.1", port=port, kinds=KIND_RULES),
+        new_identity(),
+        self_id=None,
+        peers=(),
+        on_frame=lambda _peer_id, _kind, _body: None,
+        guest_policy=answer_guest,
+    )
+    network.serve(Kind.FIND_BLOCK, answer)
+    await network.start()
+    try:
+        yield answered
+    finally:
+        await network.close()
+
+
+@pytest.mark.parametrize("forge", [with_a_wrong_signature, with_other_bodies, with_another_header])
+async def test_a_liar_at_a_known_address_is_believed_nothing(
+    tmp_path: Path, forge: Callable[[CertifiedBlock], CertifiedBlock]
+) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        (port,) = free_ports(1)
+        answered = await stack.enter_async_context(lying(here, port, forge))
+        invite = invite_of(here, port, here.founder.p2p.port)
+        stranger = await stack.enter_async_context(joined(here, invite))
+        stranger.visits.failures["127.0.0.1", here.founder.p2p.port] = 1  # The liar goes first.
+
+        await until(lambda: answered["lies"] > 0)
+        goal = here.member.chain.tip.height
+        await until(lambda: stranger.chain.tip.height >= goal)
+
+        assert header_at(stranger, goal) == header_at(here.member, goal)
+        assert not stranger.replica.is_stopped
 
 
 async def test_a_chain_without_the_block_that_the_invite_names_is_not_followed(
