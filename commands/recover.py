@@ -14,31 +14,22 @@ import click
 from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
 from commands.output import Exit, fail, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
-from consensus.errors import ConsensusError, InvalidRestart
-from consensus.records import Booted, FenceLifted, FenceRaised, Record, Restarted
-from consensus.restarting import (
-    RestartDocument,
-    TipStatement,
-    combine,
-    document_jobs,
-    pending,
-    statement_preimage,
+from commands.recovering import (
+    STATED,
+    append_records,
+    check_document,
+    check_order,
+    find_doubt,
+    make_statement,
 )
-from crypto.schema import decode
-from crypto.signatures import is_valid_many, public_key, sign_preimage
-from crypto.validators import ReplicaId
-from crypto.votes import CommitCertificate
+from consensus.errors import ConsensusError, InvalidRestart
+from consensus.records import FenceRaised, Restarted
+from consensus.restarting import RestartDocument, TipStatement, combine
 from genesis.files import dump_wire, load_wire
 from ledger.pool import Pool, PoolLimits
 from ledger.transactions import decode_transaction
-from shell.chain import Chain, expect_restart, open_live_chain
-from shell.journal import append_votes, open_votes
-from shell.keys import load_node_keys
-from shell.restart import trace_copy
-from storage.blocks import get_block, get_stored_header
-from storage.errors import JournalMissing
-from storage.journal import close_journal, create_journal, open_journal
-from storage.place import keep_place
+from shell.chain import Chain, open_live_chain
+from storage.blocks import get_block
 
 RECOVER_ERRORS: dict[type[Exception], Exit] = {
     InvalidRestart: Exit.REFUSED,
@@ -46,8 +37,6 @@ RECOVER_ERRORS: dict[type[Exception], Exit] = {
     **OFFLINE_ERRORS,
     ValueError: Exit.USAGE,
 }
-
-STATED = "its operator stated its tip for `medledger recover`"
 
 node_directory = click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 old_file = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -74,7 +63,7 @@ def statement(directory: Path, out: Path | None, passphrase_file: Path | None) -
     """
     with failures(RECOVER_ERRORS), _opened(directory) as (opened, chain):
         passphrase = read_passphrase(passphrase_file, what=f"the node in {directory}")
-        stated = _make_statement(opened, chain, passphrase)
+        stated = make_statement(opened, chain, passphrase)
         out = out or Path(f"statement-{stated.signer}.json")
         out.write_bytes(dump_wire(stated))
     show(
@@ -96,7 +85,7 @@ def combine_statements(directory: Path, files: tuple[Path, ...], out: Path) -> N
     """
     with failures(RECOVER_ERRORS), _opened(directory) as (_, chain):
         document = combine(load_wire(TipStatement, one) for one in files)
-        _check(document, chain)
+        check_document(document, chain)
         out.write_bytes(dump_wire(document))
     tip = document.tip
     show(
@@ -128,9 +117,9 @@ def apply(directory: Path, file: Path, *, discard: bool) -> None:
     """
     with failures(RECOVER_ERRORS), _opened(directory) as (opened, chain):
         document = load_wire(RestartDocument, file)
-        order = _check(document, chain)
+        order = check_document(document, chain)
         lost = _lost(chain, order)
-        _check_order(opened, chain, order)
+        check_order(opened, chain, order)
         if chain.tip.height > order.height and not discard:
             fail(
                 Exit.REFUSED,
@@ -140,7 +129,16 @@ def apply(directory: Path, file: Path, *, discard: bool) -> None:
                 " statement of this node and combine again, or give them up with --discard",
                 found={"lost": lost},
             )
-        _append(opened, chain, [FenceRaised(reason=STATED), order])
+        doubt = find_doubt(opened, chain)
+        append_records(
+            opened,
+            chain,
+            [
+                FenceRaised(reason=STATED),
+                order,
+                *(() if doubt is None else (FenceRaised(reason=doubt),)),
+            ],
+        )
         aside = _set_aside(opened, chain) if chain.tip.height > order.height else None
     show(
         {
@@ -148,9 +146,10 @@ def apply(directory: Path, file: Path, *, discard: bool) -> None:
             "epoch": int(order.epoch),
             "lost": lost,
             "ledger_moved_to": aside,
+            "fenced": doubt,
         },
         f"{directory} goes on above block {order.height} in epoch {order.epoch}; "
-        f"{_told(lost)}start the node",
+        f"{_told(lost)}{_told_doubt(doubt)}start the node",
     )
 
 
@@ -159,112 +158,6 @@ def _opened(directory: Path) -> Iterator[tuple[OpenDirectory, Chain]]:
     with offline(directory) as opened:
         pool = Pool(PoolLimits(transactions_max=1, bytes_max=1, account_transactions_max=1))
         yield opened, open_live_chain(opened.chain, b"", pool)
-
-
-def _make_statement(opened: OpenDirectory, chain: Chain, passphrase: str) -> TipStatement:
-    """Sign what the node can prove, after its silence is durable."""
-    key = load_node_keys(opened.layout.keys, passphrase).vote
-    replica = _member_of(chain, public_key(key).data)
-    records = _records(opened, chain)
-    is_stuck = _is_fenced(records) or trace_copy(opened.layout, records) is not None
-    if (order := pending(records)) is not None:
-        expect_restart(chain, order)
-    _append(opened, chain, [FenceRaised(reason=STATED)])
-    tip = chain.tip
-    stored = get_stored_header(chain.stored, tip.height)
-    proof = None if stored is None else decode(CommitCertificate, stored.certificate)
-    preimage = statement_preimage(
-        chain.chain_id,
-        chain.next_epoch,
-        tip.height,
-        tip.digest,
-        is_stuck=is_stuck,
-        signer=replica,
-    )
-    return TipStatement(
-        chain_id=chain.chain_id,
-        epoch=chain.next_epoch,
-        height=tip.height,
-        digest=tip.digest,
-        is_stuck=is_stuck,
-        certificate=proof,
-        signer=replica,
-        signature=sign_preimage(key, preimage),
-    )
-
-
-def _member_of(chain: Chain, vote_key: bytes) -> ReplicaId:
-    for member in chain.next_set.members:
-        if member.vote_key == vote_key:
-            return member.index
-    raise InvalidRestart("the keys in this directory are those of no present validator")
-
-
-def _records(opened: OpenDirectory, chain: Chain) -> list[Record]:
-    """Return the journal; a lost one begins anew, behind a fence."""
-    try:
-        journal, encoded = open_journal(opened.layout.journal)
-    except JournalMissing:
-        return []
-    try:
-        return list(open_votes(journal, encoded, chain.tip.height)[1])
-    finally:
-        close_journal(journal)
-
-
-def _is_fenced(records: list[Record]) -> bool:
-    if not records:
-        return True  # The journal is lost: the next start raises the fence.
-    is_fenced = False
-    for one in records:
-        match one:
-            case FenceRaised(reason=reason):
-                is_fenced = is_fenced or reason != STATED
-            case FenceLifted() | Restarted():
-                is_fenced = False
-            case _:
-                pass
-    return is_fenced
-
-
-def _append(opened: OpenDirectory, chain: Chain, records: list[Record]) -> None:
-    """Make records durable, and let the directory be where it is: its operator says so."""
-    try:
-        journal, encoded = open_journal(opened.layout.journal)
-    except JournalMissing:
-        journal, encoded = create_journal(opened.layout.journal), ()
-    try:
-        votes, known, _ = open_votes(journal, encoded, chain.tip.height)
-        append_votes(votes, records)
-    finally:
-        close_journal(journal)
-    booted = next((one for one in reversed(known) if isinstance(one, Booted)), None)
-    if booted is not None:
-        keep_place(opened.layout, booted.boot_id)
-
-
-def _check(document: RestartDocument, chain: Chain) -> Restarted:
-    """Return what a document orders; raise `InvalidRestart` unless a quorum has signed it."""
-    jobs = document_jobs(document, chain.next_set, chain.chain_id)
-    if not all(is_valid_many(jobs)):
-        raise InvalidRestart("a signature in the document is wrong: it was changed on its way")
-    return Restarted(epoch=document.epoch, height=document.tip.height, digest=document.tip.digest)
-
-
-def _check_order(opened: OpenDirectory, chain: Chain, order: Restarted) -> None:
-    """Raise `InvalidRestart` where the chain has gone on without it."""
-    before = pending(_records(opened, chain))
-    is_again = before == order
-    if before is not None and before.epoch >= order.epoch and not is_again:
-        raise InvalidRestart(
-            f"this node follows another restart, in epoch {before.epoch}: a second one needs new"
-            " statements"
-        )
-    if chain.tip.epoch >= order.epoch:
-        raise InvalidRestart(
-            f"the chain has gone on to block {chain.tip.height} in epoch {chain.tip.epoch}: this"
-            " restart is not needed any more"
-        )
 
 
 def _lost(chain: Chain, order: Restarted) -> list[dict[str, object]]:
@@ -286,6 +179,15 @@ def _set_aside(opened: OpenDirectory, chain: Chain) -> Path:
     ledger.rename(aside)
     ledger.mkdir(mode=0o700)
     return aside
+
+
+def _told_doubt(doubt: str | None) -> str:
+    if doubt is None:
+        return ""
+    return (
+        f"it stays silent until the others have decided three more blocks, because {doubt} (a node"
+        " that is needed to decide them states its tip first); "
+    )
 
 
 def _told(lost: list[dict[str, object]]) -> str:

@@ -13,7 +13,7 @@ quorum. It counts no longer, and the node that has it must be told so by its ope
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final
 
@@ -27,7 +27,16 @@ from crypto.errors import InvalidCertificate
 from crypto.hashing import ChainId, Digest, Domain
 from crypto.schema import Bytes64, Count
 from crypto.signatures import SignatureJob
-from crypto.validators import MEMBERS_MAX, Epoch, ReplicaId, ValidatorSet, after_restart
+from crypto.validators import (
+    MEMBERS_MAX,
+    RESTART_EPOCHS,
+    Epoch,
+    ReplicaId,
+    ValidatorSet,
+    after_restart,
+    set_number,
+    under_restart,
+)
 from crypto.votes import (
     CERTIFICATE_BYTES_MAX,
     GENESIS_HEIGHT,
@@ -38,6 +47,9 @@ from crypto.votes import (
 )
 
 LEFT_BEHIND: Final = "the others restarted the chain below our tip: `medledger recover apply` here"
+
+RESTARTS_MAX: Final = 16
+"""Restarts since the highest block that are believed: more is a wrong number in a statement."""
 
 _FIELDS: Final = struct.Struct(">QQ32s?H")
 
@@ -92,7 +104,8 @@ class RestartDocument:
     @property
     def epoch(self) -> Epoch:
         """The epoch in which it goes on: above every epoch in which somebody has stopped."""
-        return after_restart(Epoch(max(one.epoch for one in self.statements)))
+        latest = max(one.epoch for one in self.statements)
+        return after_restart(under_restart(self.tip.epoch, latest))
 
 
 def statement_preimage(
@@ -121,11 +134,15 @@ def combine(statements: Iterable[TipStatement]) -> RestartDocument:
 
 
 def document_jobs(
-    document: RestartDocument, validators: ValidatorSet, chain_id: ChainId
+    document: RestartDocument,
+    validators: ValidatorSet,
+    chain_id: ChainId,
+    sets: Mapping[Epoch, ValidatorSet],
 ) -> tuple[SignatureJob, ...]:
     """Check a document against the present members; return the signatures that are left to check.
 
-    Raises `InvalidRestart`.
+    `sets` are the members of earlier epochs: a block is proven by those of its own epoch. Raises
+    `InvalidRestart`.
     """
     quorum = validators.quorum.strong
     if len(document.statements) < quorum:
@@ -150,14 +167,41 @@ def document_jobs(
             is_stuck=one.is_stuck,
             signer=one.signer,
         )
+        _check_epoch(one)
         try:
             jobs.append(vote_job(one.signer, one.signature, preimage, validators))
             if one.certificate is not None:
-                proof = one.certificate
-                jobs += commit_certificate_jobs(proof, validators, chain_id, epoch=proof.epoch)
+                jobs += _proof_jobs(one.certificate, one.signer, chain_id, sets)
         except InvalidCertificate as problem:
             raise InvalidRestart(f"the statement of node {one.signer}: {problem}") from problem
     return tuple(dict.fromkeys(jobs))
+
+
+def _check_epoch(stated: TipStatement) -> None:
+    """Raise `InvalidRestart` for an epoch that cannot follow the block with which it is stated."""
+    proof = stated.certificate
+    first = Epoch(0) if proof is None else proof.epoch
+    restarts = stated.epoch // RESTART_EPOCHS - first // RESTART_EPOCHS
+    changes = set_number(stated.epoch) - set_number(first)
+    if not (0 <= restarts <= RESTARTS_MAX and 0 <= changes <= 1):
+        raise InvalidRestart(
+            f"the statement of node {stated.signer}: epoch {stated.epoch} does not follow a block"
+            f" of epoch {first}"
+        )
+
+
+def _proof_jobs(
+    proof: CommitCertificate,
+    signer: ReplicaId,
+    chain_id: ChainId,
+    sets: Mapping[Epoch, ValidatorSet],
+) -> tuple[SignatureJob, ...]:
+    if proof.epoch not in sets:
+        raise InvalidRestart(
+            f"the statement of node {signer} proves a block of epoch {proof.epoch}, whose members"
+            " are not known here: do this at a node with a higher tip, and let this one follow"
+        )
+    return commit_certificate_jobs(proof, sets[proof.epoch], chain_id, epoch=proof.epoch)
 
 
 def take_restart(state: ReplicaState) -> list[Effect]:
@@ -168,8 +212,9 @@ def take_restart(state: ReplicaState) -> list[Effect]:
     state.restart = None
     if (restart.height, restart.digest) != (state.tip.height, state.tip.digest):
         return []
-    if state.members.epoch < restart.epoch:
-        skip_epochs(state, restart.epoch - state.members.epoch)
+    epoch = under_restart(state.members.epoch, restart.epoch)
+    if state.members.epoch < epoch:
+        skip_epochs(state, epoch - state.members.epoch)
     if state.fence is None or not state.fence.falls_at_restart:
         return []
     state.fence = None

@@ -76,6 +76,11 @@ def set_number(epoch: Epoch) -> Epoch:
     return Epoch(epoch % RESTART_EPOCHS)
 
 
+def under_restart(epoch: Epoch, restart: Epoch) -> Epoch:
+    """Return the epoch in which the set of `epoch` votes after the restart into `restart`."""
+    return Epoch(restart - set_number(restart) + set_number(epoch))
+
+
 def after_restart(epoch: Epoch) -> Epoch:
     """Return the epoch in which a chain goes on that was stopped in `epoch`: with the same set."""
     return Epoch(epoch + RESTART_EPOCHS)

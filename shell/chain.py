@@ -16,7 +16,7 @@ from consensus.records import Restarted
 from crypto.hashing import ChainId, Digest, Domain, digest
 from crypto.quorum import QuorumSystem
 from crypto.schema import decode, encode
-from crypto.validators import Epoch, ValidatorSet, after_restart
+from crypto.validators import Epoch, ValidatorSet, after_restart, under_restart
 from crypto.votes import CommitCertificate
 from ledger.blocks import BlockBodies, Header, header_digest
 from ledger.contracts.governance import VALIDATORS_KEY, get_validators
@@ -303,7 +303,7 @@ def _number_epochs(chain: Chain, epoch: Epoch, current_set: ValidatorSet) -> Non
     chain.next_epoch = Epoch(epoch + (chain.next_set != current_set))
     restart = chain.restart
     if restart is not None and restart.height == chain.tip.height:
-        chain.next_epoch = max(chain.next_epoch, restart.epoch)
+        chain.next_epoch = max(chain.next_epoch, under_restart(chain.next_epoch, restart.epoch))
     later_epoch = Epoch(chain.next_epoch + (chain.later_set != chain.next_set))
     chain.sets = {
         epoch: current_set,

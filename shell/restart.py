@@ -125,7 +125,9 @@ def restart_from(
 def trace_copy(layout: NodeLayout, records: Sequence[Record]) -> str | None:
     """Look where the directory is; one that never ran may have been brought here from anywhere."""
     last = next((one for one in reversed(records) if isinstance(one, Booted)), None)
-    return None if last is None else find_move(layout, (*last.earlier, last.boot_id))
+    if last is not None:
+        return find_move(layout, (*last.earlier, last.boot_id))
+    return find_move(layout, ()) if layout.place.exists() else None
 
 
 def _decided_tip(chain: Chain) -> DecidedTip:

@@ -78,8 +78,10 @@ def stated(
     )
 
 
-def check(document: RestartDocument, n: int = 4) -> bool:
-    return all(is_signed(job) for job in document_jobs(document, make_validators(n), CHAIN))
+def check(document: RestartDocument, n: int = 4, proven_by: int = 4) -> bool:
+    sets = {Epoch(0): make_validators(proven_by)}
+    jobs = document_jobs(document, make_validators(n), CHAIN, sets)
+    return all(is_signed(job) for job in jobs)
 
 
 def committed_later(block_name: str) -> Blocks:
@@ -133,12 +135,54 @@ def test_a_second_restart_has_a_later_epoch_and_the_same_set() -> None:
         [stated(0, 1), stated(1, 1), stated(2, 1, chain=ChainId(bytes(32)))],
         [stated(one, 1, is_stuck=False) for one in range(3)],
         [stated(0, 1), stated(1, 1), stated(2, 1, certificate=committed(FIRST, signers=(0, 1)))],
+        [stated(0, 1), stated(1, 1), stated(2, 1, epoch=2)],
+        [stated(0, 1), stated(1, 1), stated(2, 1, epoch=2**64 - RESTART_EPOCHS)],
     ],
-    ids=["too few", "a stranger", "another chain", "not needed", "not exactly a quorum"],
+    ids=[
+        "too few",
+        "a stranger",
+        "another chain",
+        "not needed",
+        "not exactly a quorum",
+        "a set that cannot follow",
+        "restarts that nobody has seen",
+    ],
 )
 def test_what_does_not_allow_a_restart_is_refused(statements: list[TipStatement]) -> None:
     with pytest.raises(InvalidRestart):
         check(combine(statements))
+
+
+def test_the_last_block_of_an_epoch_is_proven_by_the_members_of_that_epoch() -> None:
+    """All nodes were lost right before a fifth member would have voted for the first time."""
+    document = combine([stated(one, 1, epoch=1) for one in range(4)])
+
+    assert check(document, n=5)
+    assert document.epoch == RESTART_EPOCHS + 1
+
+
+def test_a_block_of_an_epoch_that_is_not_known_here_proves_nothing() -> None:
+    proof = replace(committed(FIRST), epoch=Epoch(7))
+    document = combine([stated(one, 1, epoch=7, certificate=proof) for one in range(3)])
+
+    with pytest.raises(InvalidRestart, match="not known here"):
+        check(document)
+
+
+def test_the_set_after_a_restart_is_that_above_the_highest_block_whatever_others_state() -> None:
+    """Node 2 had followed a restart below, with the set of that time."""
+    document = combine([stated(0, 1, epoch=1), stated(1, 1, epoch=1), stated(2, 0, epoch=LATER)])
+
+    assert document.epoch == 2 * RESTART_EPOCHS + 1
+
+
+def test_a_wrong_number_of_sets_in_a_document_moves_no_epoch() -> None:
+    state = start((STUCK, replace(ORDER, epoch=Epoch(LATER + 1))))
+
+    decide_first(state)
+    execute(state)
+
+    assert state.members.epoch == LATER
 
 
 def test_a_statement_changed_on_its_way_has_a_wrong_signature() -> None:
