@@ -7,19 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.errors import InvalidMessage, UnknownEpoch
-from consensus.evidence import signed_vote
 from consensus.messages import (
     MESSAGE_KINDS,
     Blocks,
-    Complaint,
-    Contradiction,
-    Fetch,
-    FetchProposal,
     Message,
     Proposal,
     Status,
-    Suspicion,
-    complaint_preimage,
     decode_message,
     encode_message,
 )
@@ -41,18 +34,15 @@ from consensus.votes import vote_record
 from crypto.errors import DecodeError
 from crypto.schema import from_plain, to_plain
 from crypto.signatures import SignatureJob
-from crypto.validators import Epoch, ReplicaId
+from crypto.validators import Epoch
 from crypto.votes import Height
-from tests.simulation.ideal import CHAIN, is_signed, make_signer, make_validators
+from tests.simulation.ideal import CHAIN, is_signed
+from tests.unit.consensus.message_examples import BLOCK, LEAVERS, MESSAGES, SECOND, SETS
 from tests.unit.consensus.replicas import (
-    boot,
     certified,
-    commit,
     committed,
-    echo,
     make_block,
     new_view,
-    pre_prepare,
     prepare,
     prepared,
     start_journal,
@@ -60,49 +50,6 @@ from tests.unit.consensus.replicas import (
     view_change,
 )
 
-SETS = {Epoch(0): make_validators(4)}
-BLOCK = make_block("a")
-SECOND = make_block("b", height=2, parent=BLOCK.digest, parent_certificate=committed(BLOCK))
-FRESH = make_block("fresh", view=1, proposer=1)
-LEAVERS = [
-    view_change(0, 1, report=prepared(BLOCK)),
-    view_change(2, 1),
-    view_change(3, 1, report=prepared(BLOCK)),
-]
-MESSAGES: list[Message] = [
-    pre_prepare(0, BLOCK),
-    pre_prepare(0, SECOND),
-    prepare(1, BLOCK),
-    commit(2, BLOCK, view=3),
-    view_change(1, 2),
-    view_change(1, 2, report=prepared(BLOCK)),
-    new_view(FRESH, view=1, leavers=[view_change(one, 1) for one in (1, 2, 3)], signer=1),
-    new_view(BLOCK, view=1, leavers=LEAVERS, signer=1),
-    status(5, 2, has_proposal=True),
-    status(2, certificate=committed(BLOCK)),
-    Fetch(from_height=Height(7), count=64),
-    Blocks(blocks=()),
-    Blocks(blocks=(certified(BLOCK), certified(SECOND))),
-    FetchProposal(height=Height(1), digest=BLOCK.digest),
-    Proposal(block=BLOCK, bodies=b"bodies"),
-    Complaint(
-        epoch=Epoch(0),
-        primary=ReplicaId(0),
-        reason=Suspicion.SLOW,
-        signer=ReplicaId(2),
-        signature=make_signer(2)(complaint_preimage(CHAIN, Epoch(0), ReplicaId(0), Suspicion.SLOW)),
-    ),
-    Contradiction(votes=(signed_vote(prepare(1, BLOCK)), signed_vote(commit(2, BLOCK)))),
-    status(3, is_listening=True, boot=boot(2, b"the second start", number=2)),
-    echo(b"the second start"),
-    echo(
-        b"the second start",
-        boots=(boot(2, b"the first start.", seen=b"the second start"),),
-        vote=commit(2, BLOCK),
-        height=2,
-        certificate=committed(BLOCK),
-    ),
-]
 RECORDS: list[Record] = [
     start_journal(3),
     FenceRaised(reason="the vote journal is missing"),
