@@ -7,11 +7,12 @@ with every change. A replica signs with the key that the set of the epoch it nam
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from typing_extensions import override
+
 from consensus.effects import Decide
 from consensus.events import BlockExecuted
 from consensus.restore import Decided
 from consensus.state import Config
-from crypto.hashing import ChainId
 from crypto.validators import Epoch, ValidatorSet
 from tests.simulation.application import LogApplication
 from tests.simulation.ideal import make_signer, vote_key
@@ -35,13 +36,16 @@ class ChangingLog(LogApplication):
                     members = _rekeyed(members, int(transaction.removeprefix(REKEY)), epoch)
         return Epoch(epoch), members
 
+    @override
     def execute(self, decided: Decide) -> BlockExecuted:
         executed = LogApplication.execute(self, decided)
         return replace(executed, validators=self.members(self.height + 2)[1])
 
+    @override
     def validator_sets(self) -> Mapping[Epoch, ValidatorSet]:
         return dict(self.members(height) for height in range(1, self.height + 3))
 
+    @override
     def _decided(self) -> Decided:
         epoch, members = self.members(self.height + 1)
         return replace(
@@ -54,13 +58,11 @@ class ChangingLog(LogApplication):
 
 def signing_by_epoch(config: Config, application: ChangingLog) -> Config:
     """Return the configuration with a signer that finds its key in the set of each epoch."""
-    return replace(config, sign=_signer(application, config.chain_id))
+    return replace(config, sign=_signer(application))
 
 
-def _signer(application: ChangingLog, chain_id: ChainId) -> Callable[[bytes], bytes]:
-    def sign(preimage: bytes) -> bytes:
-        at = preimage.index(chain_id) + len(chain_id)
-        epoch = Epoch(int.from_bytes(preimage[at : at + 8], "big"))
+def _signer(application: ChangingLog) -> Callable[[Epoch, bytes], bytes]:
+    def sign(epoch: Epoch, preimage: bytes) -> bytes:
         member = application.validator_sets()[epoch].member(application.replica)
         assert member is not None, "nobody leaves in these stories"
         return make_signer(_number(application.replica, member.vote_key))(preimage)
