@@ -66,9 +66,10 @@ def decode(kind: type[T], encoded: bytes, *, bytes_max: int | None = None) -> T:
     return instance
 
 
-def to_plain(wire: Any) -> object:
+def to_plain(wire: Any) -> tuple[Any, ...]:
     """Return the plain tuple that stands for a wire-type instance inside a larger value."""
-    return codec(type(wire)).to_plain(wire)
+    plain: tuple[Any, ...] = codec(type(wire)).to_plain(wire)
+    return plain
 
 
 def from_plain(kind: type[T], plain: object) -> T:

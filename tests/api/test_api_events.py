@@ -1,7 +1,7 @@
 """Server-sent events: in order, at least once, resumed by a cursor, each to who may see it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ async def subscribed(
         yield messages(response.content)
 
 
-async def messages(lines: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def messages(lines: AsyncIterable[bytes]) -> AsyncIterator[Message]:
     """Parse the event stream as a browser does."""
     found: Message = {}
     async for line in lines:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 
+from crypto.hashing import Digest
 from crypto.schema import decode
 from ledger.access_payloads import AccessGrant
 from ledger.accounts import Role
@@ -119,7 +120,7 @@ async def test_what_a_receipt_says_about_people_is_for_them(
     assert {by for by, receipt in shown.items() if "events" in receipt} == {PATIENT, AUDITOR}
     assert all(receipt["event_count"] == 1 for receipt in shown.values())
     assert bytes_for_all.code == "state.not_entitled"
-    assert decode(Receipt, bytes_for_one.body) == node.decided[bytes.fromhex(tx_id)][1]
+    assert decode(Receipt, bytes_for_one.body) == node.decided[Digest(bytes.fromhex(tx_id))][1]
 
 
 async def test_a_body_shows_kind_and_window_and_more_to_its_people(
@@ -133,7 +134,7 @@ async def test_a_body_shows_kind_and_window_and_more_to_its_people(
     assert strangers["kind"] == "access.grant"
     assert not {"sender", "payload_hex", "signed_hex"} & set(strangers)
     assert senders["sender"] == account_of(PATIENT).hex()
-    assert senders["signed_hex"] == node.decided[bytes.fromhex(tx_id)][0].hex()
+    assert senders["signed_hex"] == node.decided[Digest(bytes.fromhex(tx_id))][0].hex()
 
 
 async def test_staff_are_named_as_senders(server: Server, node: MemoryNode) -> None:

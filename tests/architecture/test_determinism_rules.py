@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 CORES = ("consensus", "ledger")
 SET_TYPES = {"set", "frozenset", "Set", "FrozenSet", "AbstractSet", "MutableSet"}
@@ -49,7 +50,8 @@ def is_set_annotation(node: ast.expr | None) -> bool:
             return is_set_annotation(left) or is_set_annotation(right)
         case ast.Constant(value=str(text)):
             return is_set_annotation(ast.parse(text, mode="eval").body)
-    return False
+        case _:
+            return False
 
 
 def is_mapping_to_sets(node: ast.expr | None) -> bool:
@@ -58,7 +60,8 @@ def is_mapping_to_sets(node: ast.expr | None) -> bool:
             value=ast.Name(id=name) | ast.Attribute(attr=name), slice=ast.Tuple(elts=[_, values])
         ):
             return name in MAPPING_TYPES and is_set_annotation(values)
-    return False
+        case _:
+            return False
 
 
 def read_vocabulary(trees: Iterable[ast.Module]) -> SetVocabulary:
@@ -74,6 +77,8 @@ def read_vocabulary(trees: Iterable[ast.Module]) -> SetVocabulary:
                     for item in body:
                         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
                             _declare(vocabulary, item.target.id, item.annotation)
+                case _:
+                    pass
     return vocabulary
 
 
@@ -94,6 +99,7 @@ class SetWalker(ast.NodeVisitor):
         self.mappings: set[str] = set()
         self.order_free: set[ast.AST] = set()
 
+    @override
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         outer = self.sets, self.mappings
         self.sets, self.mappings = set(self.sets), set(self.mappings)
@@ -106,6 +112,7 @@ class SetWalker(ast.NodeVisitor):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
+    @override
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
         for target in node.targets:
@@ -114,12 +121,14 @@ class SetWalker(ast.NodeVisitor):
             elif isinstance(target, ast.Tuple) and self.is_set(node.value):
                 self._report(node, "unpacks a set")
 
+    @override
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self.visit(node.value)
         if isinstance(node.target, ast.Name):
             self._bind(node.target.id, node.annotation, node.value)
 
+    @override
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self._check_iterable(node, node.iter)
         self._bind_loop_variable(node.target, node.iter)
@@ -139,6 +148,7 @@ class SetWalker(ast.NodeVisitor):
     visit_ListComp = visit_GeneratorExp = visit_DictComp = visit_comprehension_holder  # noqa: N815
     visit_SetComp = visit_comprehension_holder  # noqa: N815
 
+    @override
     def visit_Call(self, node: ast.Call) -> None:
         match node.func:
             case ast.Name(id=name) if name in ORDER_FREE and self._is_order_free(name, node):
@@ -154,15 +164,18 @@ class SetWalker(ast.NodeVisitor):
                 self._report(node, "set.pop() takes any member")
         self.generic_visit(node)
 
+    @override
     def visit_Set(self, node: ast.Set) -> None:
         self.order_free.update(item for item in node.elts if isinstance(item, ast.Starred))
         self.generic_visit(node)
 
+    @override
     def visit_Starred(self, node: ast.Starred) -> None:
         if node not in self.order_free:
             self._check_iterable(node, node.value)
         self.generic_visit(node)
 
+    @override
     def visit_YieldFrom(self, node: ast.YieldFrom) -> None:
         self._check_iterable(node, node.value)
         self.generic_visit(node)
@@ -192,7 +205,8 @@ class SetWalker(ast.NodeVisitor):
                 )
             case ast.IfExp(body=body, orelse=orelse):
                 return self.is_set(body) or self.is_set(orelse)
-        return False
+            case _:
+                return False
 
     def is_mapping(self, node: ast.expr) -> bool:
         match node:
@@ -200,7 +214,8 @@ class SetWalker(ast.NodeVisitor):
                 return name in self.mappings
             case ast.Attribute(attr=name):
                 return name in self.vocabulary.mapping_fields
-        return False
+            case _:
+                return False
 
     def _bind(self, name: str, annotation: ast.expr | None, value: ast.expr | None) -> None:
         self.sets.discard(name)
@@ -222,6 +237,8 @@ class SetWalker(ast.NodeVisitor):
                 ast.Call(func=ast.Attribute(attr="items", value=mapping)),
             ) if self.is_mapping(mapping):
                 self.sets.add(name)
+            case _:
+                pass
 
     def _is_order_free(self, name: str, call: ast.Call) -> bool:
         return name not in {"min", "max"} or not call.keywords
@@ -243,7 +260,8 @@ def _is_dict_view(node: ast.expr) -> bool:
     match node:
         case ast.Call(func=ast.Attribute(attr="keys" | "items"), args=[]):
             return True
-    return False
+        case _:
+            return False
 
 
 def find_set_walks(tree: ast.Module, vocabulary: SetVocabulary) -> list[tuple[int, str]]:

@@ -54,14 +54,17 @@ def _names_everything(node: ast.expr | None) -> bool:
             return name in BROAD_NAMES
         case ast.Tuple(elts=elements):
             return any(_names_everything(element) for element in elements)
-    return False
+        case _:
+            return False
 
 
 def _walk_with_function(node: ast.AST, function: str = "<module>") -> Iterator[tuple[str, ast.AST]]:
     for child in ast.iter_child_nodes(node):
         yield function, child
-        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-        yield from _walk_with_function(child, child.name if is_function else function)
+        named = (
+            child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
+        )
+        yield from _walk_with_function(child, named)
 
 
 def find_compound_asserts(source: str) -> Iterator[int]:
@@ -69,6 +72,8 @@ def find_compound_asserts(source: str) -> Iterator[int]:
         match node:
             case ast.Assert(test=ast.BoolOp(op=ast.And())):
                 yield node.lineno
+            case _:
+                pass
 
 
 def has_subject(path: Path) -> bool:
@@ -135,6 +140,8 @@ def find_sleeps(source: str) -> Iterator[int]:
                         pass
                     case _:
                         yield node.lineno
+            case _:
+                pass
 
 
 def find_mocks(source: str) -> Iterator[int]:
@@ -146,6 +153,8 @@ def find_mocks(source: str) -> Iterator[int]:
                 alias.name == "mock" for alias in names
             ):
                 yield node.lineno
+            case _:
+                pass
 
 
 def percentile_95(values: list[int]) -> int:

@@ -108,14 +108,18 @@ async def admit(consortium: Consortium, member: Member, org: str) -> None:
 async def wait_members(members: list[Member], count: int) -> None:
     """Wait until every one of these nodes has executed into an epoch of `count` members."""
     for member in members:
-        await wait_until_async(
-            lambda member=member: members_count(member) == count,
-            lambda member=member: (
-                f"{member.org} has {members_count(member)} members, not {count}:"
-                f" {member.log_file.read_text(encoding='utf-8')[-1500:]}"
-            ),
-            timeout_s=JOIN_S,
-        )
+        await wait_member(member, count)
+
+
+async def wait_member(member: Member, count: int) -> None:
+    await wait_until_async(
+        lambda: members_count(member) == count,
+        lambda: (
+            f"{member.org} has {members_count(member)} members, not {count}:"
+            f" {member.log_file.read_text(encoding='utf-8')[-1500:]}"
+        ),
+        timeout_s=JOIN_S,
+    )
 
 
 def members_count(member: Member) -> int:

@@ -21,6 +21,8 @@ from config import load_config
 from crypto.schema import decode, encode
 from ledger.tree.chunks import StateChunk
 from shell import upkeep
+from shell.joining import keep_joining
+from shell.pruning import keep_pruning
 from shell.snapshots import Snapshots
 
 WINDOW_MS: Final = 8_000
@@ -45,11 +47,15 @@ async def answer_wrongly(snapshots: Snapshots, peer_id: int, body: bytes) -> byt
 
 def hurry(*, is_lying: bool) -> None:
     """Shorten what a test cannot wait for; nothing else is another node's."""
-    ledger.replay.TX_WINDOW_MS_LIMIT = WINDOW_MS  # type: ignore[misc]
-    shell.snapshots.LEAVES_MAX = LEAVES_MAX  # type: ignore[misc]
     shell.snapshots.answer_chunk = answer_wrongly if is_lying else answer_slowly
-    upkeep.keep_pruning = partial(upkeep.keep_pruning, look_s=1.0)  # type: ignore[assignment]
-    upkeep.keep_joining = partial(upkeep.keep_joining, check_s=1.0)  # type: ignore[assignment]
+    for module, name, value in (
+        (ledger.replay, "TX_WINDOW_MS_LIMIT", WINDOW_MS),
+        (shell.snapshots, "LEAVES_MAX", LEAVES_MAX),
+        (upkeep, "keep_pruning", partial(keep_pruning, look_s=1.0)),
+        (upkeep, "keep_joining", partial(keep_joining, check_s=1.0)),
+    ):
+        assert hasattr(module, name), f"{module.__name__} has lost {name}"
+        setattr(module, name, value)
 
 
 def main() -> None:

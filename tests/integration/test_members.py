@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from commands.devnet import Member
+from crypto.validators import ReplicaId
 from ledger.governance_payloads import RekeyValidator, RemoveValidator
 from shell.keys import KEYSTORE_NAME, NEXT_KEYSTORE_NAME
 from tests.integration.consortium import (
@@ -51,7 +53,7 @@ async def test_four_validators_become_seven_and_then_five_under_load(four: Conso
         for org, member in joining.items():
             await admit(four, member, org)
         await wait_acknowledged(load, 10)
-        for index in (3, 6):
+        for index in (ReplicaId(3), ReplicaId(6)):
             await decide_change(four, RemoveValidator(index=index), A)
         staying = [one for one in four.members if one.org not in (D, f"node-of-{C}")]
         await wait_members(staying, 5)
@@ -62,6 +64,11 @@ async def test_four_validators_become_seven_and_then_five_under_load(four: Conso
     await asyncio.to_thread(wait_height, staying, max(height_of(one) for one in staying))
     check_one_history(staying)
     check_nothing_lost(four, load)
+
+
+async def wait_rekeyed(member: Member) -> None:
+    next_keys = member.directory / "keys" / NEXT_KEYSTORE_NAME
+    await wait_until_async(lambda: not next_keys.exists(), f"{member.org} has taken its next keys")
 
 
 @pytest.mark.timeout(600)
@@ -82,10 +89,7 @@ async def test_every_validator_is_re_keyed_under_load_one_of_them_while_it_is_do
             if member.org == D:
                 await wait_acknowledged(load, 5)
                 start_one(four, member)
-            await wait_until_async(
-                lambda member=member: not (member.directory / "keys" / NEXT_KEYSTORE_NAME).exists(),
-                f"{member.org} has taken its next keys",
-            )
+            await wait_rekeyed(member)
         await wait_acknowledged(load, 20)
 
     for member in four.members:
@@ -103,7 +107,7 @@ async def test_every_validator_is_re_keyed_under_load_one_of_them_while_it_is_do
 @pytest.mark.timeout(300)
 async def test_a_dead_validator_is_removed_and_the_others_go_on(four: Consortium) -> None:
     await asyncio.to_thread(kill, four.member(D))
-    await decide_change(four, RemoveValidator(index=3), A)
+    await decide_change(four, RemoveValidator(index=ReplicaId(3)), A)
     staying = four.members[:3]
     await wait_members(staying, 3)
 

@@ -139,7 +139,7 @@ def test_a_second_process_on_one_directory_is_refused_and_so_are_offline_command
     four: Consortium, tmp_path: Path
 ) -> None:
     member = four.members[0]
-    holder, words = pid_of(member), ["--passphrase-file", passphrase_path(four.directory)]
+    holder, words = pid_of(member), passphrase_words(four)
 
     ended = [
         run("node", "start", member.directory, *words),
@@ -240,6 +240,10 @@ def test_an_old_backup_that_comes_back_contradicts_nothing_and_joins_again(
     assert check_no_conflict(kept, member.directory) > 5
 
 
+def passphrase_words(consortium: Consortium) -> tuple[str | Path, ...]:
+    return "--passphrase-file", passphrase_path(consortium.directory)
+
+
 def recover(*words: str | Path) -> Ended:
     done = run("recover", *words)
     assert done.returncode == 0, done.stderr
@@ -265,7 +269,7 @@ def test_a_consortium_restored_at_once_is_brought_back_by_its_operators(
     for member in restored:
         wait_fenced(member, "copied or restored")
     stop_all(four)
-    words = ["--passphrase-file", passphrase_path(four.directory)]
+    words = passphrase_words(four)
     files = [tmp_path / f"{member.org}.json" for member in restored]
     order = tmp_path / "restart.json"
 
@@ -309,7 +313,7 @@ def test_a_node_alone_that_lost_its_journal_is_brought_back_by_its_operator(
     wait_fenced(member, "the vote journal is missing")
     height = height_of(member)
     stop_all(alone)
-    words = ["--passphrase-file", passphrase_path(alone.directory)]
+    words = passphrase_words(alone)
     stated, order = tmp_path / "stated.json", tmp_path / "restart.json"
 
     recover("statement", member.directory, "--out", stated, *words)

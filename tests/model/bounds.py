@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 
+from typing_extensions import override
+
 from consensus.blocks import Block
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import Message
@@ -35,6 +37,7 @@ class Bounds:
     leaves: bool = False
     executes_apart: bool = False
 
+    @override
     def __str__(self) -> str:
         left = ", which leaves the set after height 1" if self.leaves else ""
         return (

@@ -59,12 +59,16 @@ def copied(value: Any) -> Any:
         return value.copy()
     if isinstance(value, dict):
         return {key: copied(one) for key, one in value.items()}
-    if is_dataclass(value) and not value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if is_dataclass(value) and not is_frozen(type(value)):
         twin = object.__new__(type(value))
         for field in fields(value):
             setattr(twin, field.name, copied(getattr(value, field.name)))
         return twin
     return value
+
+
+def is_frozen(kind: Any) -> bool:
+    return bool(kind.__dataclass_params__.frozen)
 
 
 def relax(state: ReplicaState) -> None:
@@ -111,7 +115,8 @@ def fingerprint(value: Any) -> Hashable:
                 if field.name not in STEERING_ONLY
             )
         case _:
-            return value
+            plain: Hashable = value
+            return plain
 
 
 def _report(message: ViewChange) -> tuple[int, bytes]:

@@ -12,7 +12,8 @@ from itertools import combinations
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from consensus.blocks import Block
-from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange, Vote
+from consensus.mailbox import V
+from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
 from consensus.state import ReplicaState, height_of, primary_at
 from consensus.votes import VOTE_TYPES
 from crypto.hashing import Digest
@@ -36,6 +37,7 @@ from tests.simulation.ideal import CHAIN, make_signer
 VARIANTS = "xy"
 
 
+B = TypeVar("B", Prepare, Commit)
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -57,7 +59,7 @@ class Scene:
     liar: ReplicaId
     quorum: QuorumSystem
 
-    def sent(self, kind: type[Vote], view: int) -> list[Vote]:
+    def sent(self, kind: type[V], view: int) -> list[V]:
         return heard(self.soup, self.mask, kind, self.height, view)
 
     def may_lie(self) -> bool:
@@ -95,7 +97,7 @@ def shared(
     """Work something out once for all replicas that stand on the same tip in the same soup."""
 
     @wraps(work)
-    def known(scene: Scene, *args: P.args, **named: P.kwargs) -> list[T]:
+    def known(scene: Scene, /, *args: P.args, **named: P.kwargs) -> list[T]:
         key = (work, *args)
         found: list[T] | None = scene.known.get(key)
         if found is None:
@@ -105,28 +107,17 @@ def shared(
     return known
 
 
-def lie(scene: Scene, kind: type[Prepare] | type[Commit], view: int, digest: Digest) -> Vote:
+def lie(scene: Scene, kind: type[B], view: int, digest: Digest) -> B:
     """The liar's vote for a block; as a former member it can only name its old epoch."""
     epoch = scene.epoch if scene.may_lie() else Epoch(0)
-    return _lie(scene.liar, kind, epoch, scene.height, View(view), digest)
-
-
-@cache
-def _lie(
-    liar: ReplicaId,
-    kind: type[Prepare] | type[Commit],
-    epoch: Epoch,
-    height: Height,
-    view: View,
-    digest: Digest,
-) -> Vote:
+    signature = _signed(scene.liar, VOTE_TYPES[kind], epoch, scene.height, View(view), digest)
     return kind(
         epoch=epoch,
-        height=height,
-        view=view,
+        height=scene.height,
+        view=View(view),
         digest=digest,
-        signer=liar,
-        signature=_signed(liar, VOTE_TYPES[kind], epoch, height, view, digest),
+        signer=scene.liar,
+        signature=signature,
     )
 
 
@@ -304,8 +295,7 @@ def reports(scene: Scene, view: int) -> list[ViewChange]:
 @shared
 def view_changes(scene: Scene, view: int) -> list[ViewChange]:
     """All view-changes for a view that can be shown, those of the liar last."""
-    sent = [vote for vote in scene.sent(ViewChange, view) if isinstance(vote, ViewChange)]
-    return [*sent, *reports(scene, view)]
+    return [*scene.sent(ViewChange, view), *reports(scene, view)]
 
 
 @shared

@@ -7,8 +7,10 @@ a few bit operations.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import cast
 
 from consensus.effects import Decide
+from consensus.mailbox import V
 from consensus.messages import Commit, NewView, PrePrepare, ViewChange, Vote
 from crypto.votes import CommitCertificate
 from tests.model.fingerprints import fingerprint
@@ -77,9 +79,11 @@ def proof_bit(soup: Soup, certificate: CommitCertificate) -> int:
     return bit
 
 
-def heard(soup: Soup, mask: int, kind: type[Vote], height: int, view: int) -> list[Vote]:
+def heard(soup: Soup, mask: int, kind: type[V], height: int, view: int) -> list[V]:
     """Return the votes of one kind and view that were sent, ascending by signer."""
-    return [one.vote for one in soup.votes.get((kind, height, view), ()) if one.mask & mask]
+    filed = soup.votes.get((kind, height, view), ())
+    votes = [one.vote for one in filed if one.mask & mask]
+    return cast("list[V]", votes)  # `bit_of` files each vote under its own kind.
 
 
 def seen_at(soup: Soup, height: int) -> int:

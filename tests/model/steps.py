@@ -7,14 +7,14 @@ and then those of the lowest correct replicas: the liar's can always be had, and
 signatures make up a certificate is never read again (`fingerprints`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from consensus.blocks import Block, CertifiedBlock
 from consensus.events import MessageReceived, TimerKind
-from consensus.mailbox import votes_at
+from consensus.mailbox import V, votes_at
 from consensus.messages import (
     Blocks,
     Commit,
@@ -29,9 +29,10 @@ from consensus.messages import (
 from consensus.state import is_executed, is_primary, primary_at
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId
-from crypto.votes import FIRST_VIEW, CommitCertificate, View
+from crypto.votes import FIRST_VIEW, CommitCertificate, Height, View
 from tests.model.bounds import Bounds, is_verified, name_of
 from tests.model.repertoire import (
+    B,
     Scene,
     describe_new_view,
     describe_report,
@@ -130,7 +131,7 @@ def _handed_new_views(scene: Scene, view: int) -> Iterator[Step]:
         return
     primary = primary_at(scene.state, View(view))
     for vote in scene.sent(NewView, view):
-        if isinstance(vote, NewView) and vote.signer == primary != scene.state.config.replica:
+        if vote.signer == primary != scene.state.config.replica:
             yield _hand(describe_new_view(vote), vote)
 
 
@@ -176,11 +177,10 @@ def _own(scene: Scene) -> list[PrePrepare]:
 def _first_of(scene: Scene, view: int) -> Digest | None:
     """Return what the replica knows the primary of a view to have voted for."""
     primary, mailbox = primary_at(scene.state, View(view)), scene.state.instance.mailbox
-    for kind in (NewView, PrePrepare):
-        vote = votes_at(mailbox, kind, View(view)).get(primary)
-        if vote is not None:
-            return vote.digest
-    return None
+    vote = votes_at(mailbox, NewView, View(view)).get(primary) or votes_at(
+        mailbox, PrePrepare, View(view)
+    ).get(primary)
+    return None if vote is None else vote.digest
 
 
 def _handed_decisions(scene: Scene) -> Iterator[Step]:
@@ -196,7 +196,7 @@ def _handed_decisions(scene: Scene) -> Iterator[Step]:
                 continue
             name = name_of(block.digest)
             yield _hand(f"commits v{view} {name} of {_signers(votes)}", *votes)
-            shown = [*scene.sent(Commit, view), *_lies(scene, Commit, view, digest)]
+            shown = [*scene.sent(Commit, view), lie(scene, Commit, view, digest)]
             shown = [vote for vote in shown if vote.digest == digest]
             certificate = _commit_certificate(scene, view, digest, shown[-q:])
             yield _hand(f"status with v{view} {name}", _status(scene, certificate))
@@ -206,7 +206,7 @@ def _handed_decisions(scene: Scene) -> Iterator[Step]:
 
 
 def _commit_certificate(
-    scene: Scene, view: int, digest: Digest, votes: list[Vote]
+    scene: Scene, view: int, digest: Digest, votes: Sequence[Prepare | Commit]
 ) -> CommitCertificate:
     return CommitCertificate(
         epoch=scene.epoch,
@@ -246,16 +246,17 @@ def _blocks(scene: Scene) -> dict[Digest, Block]:
 
 def _missing(
     scene: Scene,
-    kind: type[Prepare] | type[Commit],
+    kind: type[B],
     view: int,
     digest: Digest,
     needed: int,
     primary: ReplicaId | None,
-) -> list[Vote]:
+) -> list[B]:
     """Return the votes that complete a quorum at this replica; nothing if there are too few."""
     filed = votes_at(scene.state.instance.mailbox, kind, View(view))
     have = [one for one in filed.values() if one.digest == digest and one.signer != primary]
-    candidates = [*_lies(scene, kind, view, digest), *scene.sent(kind, view)]
+    candidates = scene.sent(kind, view)
+    candidates.insert(0, lie(scene, kind, view, digest))
     fresh = [
         vote
         for vote in candidates
@@ -267,17 +268,11 @@ def _missing(
     return fresh[:wanted] if 0 < wanted <= len(fresh) else []
 
 
-def _lies(
-    scene: Scene, kind: type[Prepare] | type[Commit], view: int, digest: Digest
-) -> list[Vote]:
-    return [lie(scene, kind, view, digest)]
-
-
-def _signers(votes: list[Vote]) -> str:
+def _signers(votes: Sequence[Vote]) -> str:
     return ",".join(str(vote.signer) for vote in votes)
 
 
-def _has(scene: Scene, kind: type[Vote], view: int) -> bool:
+def _has(scene: Scene, kind: type[V], view: int) -> bool:
     primary = primary_at(scene.state, View(view))
     return primary in votes_at(scene.state.instance.mailbox, kind, View(view))
 
@@ -296,16 +291,16 @@ def _hand(name: str, *messages: Message) -> Step:
 def _ask(stage: Stage) -> None:
     """Somebody at the same height shows that it has seen nothing yet."""
     assert stage.state is not None, "only a running replica is asked"
-    height = stage.state.tip.height + 1
+    height = Height(stage.state.tip.height + 1)
     message = _position(height, None)
     tell(stage, MessageReceived(sender=_other(stage), message=message))
 
 
 def _status(scene: Scene, certificate: CommitCertificate) -> Status:
-    return _position(scene.height + 1, certificate)
+    return _position(Height(scene.height + 1), certificate)
 
 
-def _position(height: int, certificate: CommitCertificate | None) -> Status:
+def _position(height: Height, certificate: CommitCertificate | None) -> Status:
     return Status(
         height=height,
         view=FIRST_VIEW,

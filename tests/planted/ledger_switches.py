@@ -8,13 +8,14 @@ from consensus.effects import CheckProposal, Effect
 from consensus.events import BlockExecuted, TimerKind
 from consensus.state import ReplicaState, may_vote
 from crypto.votes import FIRST_VIEW
+from ledger import validation
 from ledger.errors import InvalidBlock
 from ledger.transition import BlockResult, apply_block_in_slices
-from shell import chain as live_chain
 from shell import execution
 from shell import proposals as proposing
 from shell.divergence import StateDiverged
 from shell.journal import BodiesRecord
+from storage import blocks as stored_blocks
 from storage import journal_format
 from storage.chain import Commit
 from storage.keys import TIP_KEY
@@ -49,7 +50,7 @@ def timer_without_quorum(patch: Patch) -> None:
 
 def wrong_root_stops(patch: Patch) -> None:
     """A wrong root in a proposal is taken for one in a decided block."""
-    real = ledger_application.check_header
+    real = validation.check_header
 
     def check_header(header: Any, parent: Any) -> None:
         try:
@@ -81,7 +82,7 @@ def replay_window_lost(patch: Patch) -> None:
     def replay_entries(*_: Any) -> Iterator[Any]:
         return iter(())
 
-    patch.setattr(live_chain.stored_blocks, "replay_entries", replay_entries)
+    patch.setattr(stored_blocks, "replay_entries", replay_entries)
 
 
 def tip_written_apart(patch: Patch) -> None:

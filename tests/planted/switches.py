@@ -33,7 +33,7 @@ def quorum_of_2f(patch: Patch) -> None:
     set_quorum(patch, lambda system: max(1, 2 * system.f))
 
 
-def skip_records(patch: Patch, kind: type[Record]) -> None:
+def skip_records(patch: Patch, kind: type[Record | BodiesRecord]) -> None:
     """The journal forgets one kind of record."""
 
     def append_votes(votes: VoteJournal, records: Iterable[Record | BodiesRecord]) -> None:

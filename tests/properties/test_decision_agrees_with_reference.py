@@ -84,11 +84,11 @@ def written(hospitals: Hospitals, patient: str, author_org: OrgId, category: byt
 
 
 def plain_world() -> PlainWorld:
-    people = {label: (org, role.value) for label, role, org in WORKERS}
+    people: dict[str, tuple[str, str]] = {label: (org, role.value) for label, role, org in WORKERS}
     people |= {label: (org, "patient") for label, org in PATIENTS}
     people |= {AGENTS[org]: (org, "key_agent") for org in ORGS}
     people |= {f"first admin of {org}": (org, "hospital_admin") for org in ORGS}
-    return PlainWorld(people=people, agents=dict(AGENTS))
+    return PlainWorld(people=people, agents={str(org): agent for org, agent in AGENTS.items()})
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,8 @@ def real_grantee(grantee: tuple[str, ...]) -> Grantee:
             return WholeOrganisation(org=OrgId(org))
         case (_, org, role):
             return RoleAt(org=OrgId(org), role=Role(role))
-    raise AssertionError(grantee)
+        case _:
+            raise AssertionError(grantee)
 
 
 def real_scope(kind: str, ids: tuple[Any, ...]) -> Scope:

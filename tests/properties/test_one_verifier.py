@@ -183,7 +183,7 @@ def is_believed_in_a_restart(desk: Desk, sealed: SealedHeader) -> bool:
 
     document = RestartDocument(statements=tuple(statement(signer) for signer in QUORUM))
     try:
-        jobs = document_jobs(document, trust.validators, trust.chain_id)
+        jobs = document_jobs(document, trust.validators, trust.chain_id, trust.sets)
     except InvalidRestart:
         return False
     return all(is_valid_many(jobs))

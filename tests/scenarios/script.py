@@ -279,6 +279,12 @@ def make_log(table: Table, index: int) -> ChangingLog:
     return ChangingLog(validators=table.validators, replica=ReplicaId(index))
 
 
+def log_of(host: Host) -> ChangingLog:
+    application = host.application
+    assert isinstance(application, ChangingLog)
+    return application
+
+
 def work(table: Table) -> None:
     """Let the shells finish what they were asked for."""
     while table.works:
@@ -298,7 +304,7 @@ def submit(table: Table, replica: str, name: str) -> None:
 
 def withhold(table: Table, replica: str, name: str) -> None:
     """The replica acts as if it had never heard of a transaction."""
-    pool = table.hosts[int(replica)].application.pool
+    pool = log_of(table.hosts[int(replica)]).pool
     assert pool.pop(transaction_hash(name.encode()), None) is not None, f"{name} is not pooled"
 
 
@@ -445,7 +451,7 @@ def expect(table: Table, replica: str, *claims: str) -> None:
         "prepared": table.names[prepared.digest] if prepared else "none",
         "epoch": str(host.state.members.epoch),
         "base": str(primary_at(host.state, FIRST_VIEW)),
-        "executed": ",".join(one.decode() for one in host.application.log) or "nothing",
+        "executed": ",".join(one.decode() for one in log_of(host).log) or "nothing",
         "bounded": "yes" if is_bounded(host.state) else "no",
         "last": table.names.get(host.state.tip.digest, "genesis"),
     }
@@ -482,14 +488,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def take(table: Table, link: str, kind: str) -> list[tuple[int, int, Parcel]]:
+def take(table: Table, link: str, kind: str) -> list[tuple[int, int, Flying]]:
     """Take what matches out of the flight."""
     chosen = [one for one in table.flight if matches(one, link, kind)]
     table.flight = [one for one in table.flight if not matches(one, link, kind)]
     return chosen
 
 
-def matches(one: tuple[int, int, Parcel], link: str, kind: str) -> bool:
+def matches(one: tuple[int, int, Flying], link: str, kind: str) -> bool:
     sender, to, parcel = one
     return fnmatch.fnmatch(f"{sender}->{to} {kind_of(parcel)}", f"{link} {kind}")
 

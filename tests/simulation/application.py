@@ -69,7 +69,8 @@ class Application(Protocol):
     `written` repeats what is in the journal, decoded, for those who watch.
     """
 
-    written: list[Record]
+    @property
+    def written(self) -> Sequence[Record]: ...
 
     @property
     def height(self) -> int: ...

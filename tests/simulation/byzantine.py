@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
+from typing_extensions import override
+
 from consensus.blocks import Block
 from consensus.messages import (
     Blocks,
@@ -65,6 +67,7 @@ class Silent(Behaviour):
 
     kinds: tuple[type[Message], ...] = ()
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         return [] if not self.kinds or isinstance(parcel, self.kinds) else [parcel]
 
@@ -75,6 +78,7 @@ class Slow(Behaviour):
 
     for_ms: int
 
+    @override
     def delay_ms(self, parcel: Parcel) -> int:
         return self.for_ms if isinstance(parcel, PrePrepare | NewView) else 0
 
@@ -85,6 +89,7 @@ class Partial(Behaviour):
 
     random: random.Random
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         return [] if isinstance(parcel, Vote) and self.random.random() < 0.5 else [parcel]
 
@@ -95,6 +100,7 @@ class Equivocator(Behaviour):
 
     others: dict[Digest, Block] = field(default_factory=dict)
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         if to % 2 == 0:
             return [parcel]
@@ -123,6 +129,7 @@ class WrongDigests(Behaviour):
 
     random: random.Random
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         if not isinstance(parcel, Prepare | Commit | PrePrepare) or self.random.random() < 0.5:
             return [parcel]
@@ -138,6 +145,7 @@ class WrongRoot(Behaviour):
 
     random: random.Random
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         if not isinstance(parcel, PrePrepare) or parcel.height % 3:
             return [parcel]
@@ -151,6 +159,7 @@ class BadSigner(Behaviour):
 
     random: random.Random
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         if not isinstance(parcel, Prepare | Commit | PrePrepare | ViewChange):
             return [parcel]
@@ -163,6 +172,7 @@ class BadSigner(Behaviour):
 class Forgetter(Behaviour):
     """Hides what it has prepared, and as new primary proposes what it likes."""
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         match parcel:
             case ViewChange():
@@ -189,6 +199,7 @@ class ViewForger(Behaviour):
     random: random.Random
     heard: list[ViewChange] = field(default_factory=list)
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         match parcel:
             case ViewChange():
@@ -246,6 +257,7 @@ class CertificateForger(Behaviour):
 
     random: random.Random
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         if not isinstance(parcel, Status):
             return [parcel]
@@ -271,6 +283,7 @@ class Flooder(Behaviour):
     heard: list[Parcel] = field(default_factory=list)
     each: int = 3
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         self.heard = [*self.heard[-HEARD_MAX:], parcel]
         return [parcel, *(self.invent(host, parcel) for _ in range(self.each))]
@@ -332,6 +345,7 @@ class Flooder(Behaviour):
 class Pretender(Behaviour):
     """Claims to be far ahead and never delivers a block; else correct."""
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         match parcel:
             case Status():
@@ -348,6 +362,7 @@ class CorruptServer(Behaviour):
 
     random: random.Random
 
+    @override
     def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         match parcel:
             case Status():
@@ -383,6 +398,7 @@ class Censor(Behaviour):
 
     account: bytes
 
+    @override
     def begin(self, host: Host) -> None:
         if isinstance(host.application, LedgerApplication):
             host.application.censored = self.account
@@ -394,6 +410,7 @@ class TimePusher(Behaviour):
 
     ahead_ms: int
 
+    @override
     def begin(self, host: Host) -> None:
         if isinstance(host.application, LedgerApplication):
             host.application.watch.pushed_ms = self.ahead_ms

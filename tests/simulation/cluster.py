@@ -52,7 +52,7 @@ from tests.simulation.host import (
     tell,
 )
 from tests.simulation.ideal import CHAIN, at_every_epoch, make_signer, signer_of
-from tests.simulation.ledger_application import LedgerApplication
+from tests.simulation.ledger_application import LedgerApplication, ledger_of
 from tests.simulation.memory_database import PowerLost
 from tests.simulation.monitor import Monitor, Violation, observe, observe_event
 
@@ -286,7 +286,8 @@ class Cluster:
     def stop(self, seat: int, problem: Exception) -> None:
         """A node that cannot go on says so and ends; its operator starts it again."""
         host = self.host_at(seat)
-        is_excused = host.application.disk.is_full or host.application.disk.is_suspect
+        disk = ledger_of(host).disk
+        is_excused = disk.is_full or disk.is_suspect
         code = getattr(problem, "code", "state.diverged")
         if not is_excused and host.replica not in self.behaviours:
             raise Violation(f"S5: replica {seat} stops without cause: {code}: {problem}")
@@ -307,11 +308,10 @@ class Cluster:
         if repair:
             self.note(seat, repair)
             self.hurt_it(seat)
-        match repair:
-            case "move the journal aside":
-                host.application.files.wipe()
-            case "rebuild the database":
-                host.application.database.wipe()
+        if repair == "move the journal aside":
+            ledger_of(host).files.wipe()
+        elif repair == "rebuild the database":
+            ledger_of(host).database.wipe()
         start(host)
         if seat in self.changed:
             raise Violation(f"C1: replica {seat} starts with a journal that the disk has changed")
@@ -323,7 +323,7 @@ class Cluster:
         self.busy.pop(host.seat, None)
         if not loses_power:
             return
-        application, draw = host.application, self.random
+        application, draw = ledger_of(host), self.random
         may_tear = self.may_hurt(host.replica)
         is_torn = application.files.crash(draw, may_tear=may_tear)
         batches = len(application.database.unflushed)
@@ -350,7 +350,7 @@ class Cluster:
 
     def _heal_if_whole(self, host: Host) -> None:
         is_past = host.state is not None and host.application.height >= self.hurt[host.replica]
-        is_past &= not host.application.disk.is_lying
+        is_past &= not ledger_of(host).disk.is_lying
         if is_past and host.state is not None and host.state.fence is None:
             del self.hurt[host.replica]
             self.monitor.forgetful.pop(host.replica, None)
@@ -413,7 +413,8 @@ class Cluster:
             self.skew_ms[replica] = 0
         self.astray.clear()
         for host in (*self.hosts, *self.twins):
-            host.application.disk.is_full = host.application.disk.is_lying = False
+            disk = ledger_of(host).disk
+            disk.is_full = disk.is_lying = False
             self.happen(host.seat, "healed", partial(self.bring_up, host.seat))
 
     # What is asked of it.

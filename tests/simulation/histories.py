@@ -16,6 +16,7 @@ from tests.simulation.byzantine import BEHAVIOURS
 from tests.simulation.cluster import Cluster, Faults, make_node, start_cluster
 from tests.simulation.host import crash, start
 from tests.simulation.ideal import ideal_world
+from tests.simulation.ledger_application import ledger_of
 
 SIZES: Final = (1, 2, 3, 4, 4, 4, 5, 6, 6, 7, 8, 9, 10)
 HISTORY_MS: Final = 12_000
@@ -180,8 +181,8 @@ def _wipe(cluster: Cluster, fault: Fault) -> bool:
     host = cluster.hosts[victim]
     crash(host)
     cluster.hurt_it(victim)
-    host.application.files.wipe()
-    host.application.database.wipe()
+    ledger_of(host).files.wipe()
+    ledger_of(host).database.wipe()
     cluster.changed.pop(victim, None)
     cluster.at(fault.for_ms, "restart", partial(cluster.bring_up, victim), moves=victim)
     return True
@@ -190,7 +191,7 @@ def _wipe(cluster: Cluster, fault: Fault) -> bool:
 def _restore(cluster: Cluster, fault: Fault) -> bool:
     """Copy the directory now; later put the copy in the place of what there is by then."""
     (victim,) = fault.replicas
-    application = cluster.hosts[victim].application
+    application = ledger_of(cluster.hosts[victim])
     rows, files = application.database.copy(), application.files.copy()
     if not rows or not files:
         return False
@@ -212,7 +213,7 @@ def _restore(cluster: Cluster, fault: Fault) -> bool:
 def _lie(cluster: Cluster, fault: Fault) -> bool:
     """The disk answers flushes with a lie, until power is lost."""
     (victim,) = fault.replicas
-    disk = cluster.hosts[victim].application.disk
+    disk = ledger_of(cluster.hosts[victim]).disk
     if not cluster.may_hurt(victim):
         return False
     cluster.hurt_it(victim, forgets=True)
@@ -235,7 +236,7 @@ def _flip(cluster: Cluster, fault: Fault) -> bool:
     host = cluster.hosts[victim]
     if not cluster.may_hurt(victim):
         return False
-    application, draw = host.application, random.Random(fault.amount)
+    application, draw = ledger_of(host), random.Random(fault.amount)
     cluster.hurt_it(victim)
     application.disk.is_suspect = True
     if fault.amount % 2:
@@ -249,16 +250,19 @@ def _flip(cluster: Cluster, fault: Fault) -> bool:
 
 def _fill(cluster: Cluster, fault: Fault) -> bool:
     for victim in fault.replicas:
-        disk = cluster.hosts[victim].application.disk
+        disk = ledger_of(cluster.hosts[victim]).disk
         disk.is_full = True
         cluster.at(fault.for_ms, "room again", partial(setattr, disk, "is_full", False))
     return True
 
 
 def _slow(cluster: Cluster, fault: Fault) -> bool:
+    def quicken(victim: int) -> None:
+        cluster.slow_ms.pop(victim, None)
+
     for victim in fault.replicas:
         cluster.slow_ms[victim] = fault.amount
-        cluster.at(fault.for_ms, "fast again", partial(cluster.slow_ms.pop, victim, None))
+        cluster.at(fault.for_ms, "fast again", partial(quicken, victim))
     return True
 
 

@@ -42,12 +42,14 @@ from shell.journal import (
 from shell.proposals import Checked, Proposals, payload_hashes, recall, remember
 from shell.restart import restart_from
 from storage import blocks as stored_blocks
-from storage.chain import WorldLimits, create_chain, has_chain, open_chain
+from storage.chain import create_chain, has_chain, open_chain
 from storage.check import check_start, findings
 from storage.errors import BlockCorrupt, DatabaseCorrupt, JournalCorrupt, JournalMissing
 from storage.journal import create_journal
+from storage.world import WorldLimits
 from tests.simulation.application import Verdict
 from tests.simulation.founding import Founding
+from tests.simulation.host import Host
 from tests.simulation.ideal import is_signed
 from tests.simulation.memory_database import DiskState, MemoryDatabase
 from tests.simulation.memory_files import MemoryFiles, MemoryPath
@@ -389,6 +391,13 @@ class LedgerApplication:
         return recall(running.proposals, signed_hash) or running.arrived.get(signed_hash)
 
 
+def ledger_of(host: Host) -> LedgerApplication:
+    """The ledger of a host of a simulated cluster, where every one has the whole of it."""
+    application = host.application
+    assert isinstance(application, LedgerApplication)
+    return application
+
+
 def _distinct_hashes(block: Block) -> tuple[Digest, ...]:
     hashes = payload_hashes(block.payload)
     if len(set(hashes)) != len(hashes):
@@ -414,4 +423,5 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
         try:
             work.send(None)
         except StopIteration as done:
-            return done.value
+            value: T = done.value
+            return value

@@ -9,6 +9,9 @@ import errno
 import random
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from typing import Protocol
+
+from typing_extensions import override
 
 from storage.errors import DiskFull
 from tests.simulation.memory_database import DiskState
@@ -22,6 +25,13 @@ class File:
     durable: bytes = b""
 
 
+class Named(Protocol):
+    """All that is asked of a path: the directory has no directories."""
+
+    @property
+    def name(self) -> str: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class MemoryFiles:
     """One directory of files; descriptors are numbers of open files."""
@@ -32,7 +42,7 @@ class MemoryFiles:
     opened: dict[int, File] = field(default_factory=dict)
     next_descriptor: int = 3
 
-    def create(self, path: "MemoryPath") -> int:
+    def create(self, path: Named) -> int:
         self._call("create")
         if path.name in self.names:
             raise FileExistsError(errno.EEXIST, "exists", path.name)
@@ -41,7 +51,7 @@ class MemoryFiles:
         self.names[path.name] = File()
         return self._open(self.names[path.name])
 
-    def open_for_writing(self, path: "MemoryPath") -> int:
+    def open_for_writing(self, path: Named) -> int:
         return self._open(self.names[path.name])
 
     def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
@@ -64,17 +74,17 @@ class MemoryFiles:
     def close(self, descriptor: int) -> None:
         self.opened.pop(descriptor, None)
 
-    def rename(self, source: "MemoryPath", target: "MemoryPath") -> None:
+    def rename(self, source: Named, target: Named) -> None:
         self._call("rename")
         self.names[target.name] = self.names.pop(source.name)
 
-    def unlink(self, path: "MemoryPath") -> None:
+    def unlink(self, path: Named) -> None:
         self.names.pop(path.name, None)
 
-    def make_directory(self, path: "MemoryPath") -> None:
+    def make_directory(self, path: Named) -> None:
         """The one directory is there."""
 
-    def sync_directory(self, path: "MemoryPath") -> None:
+    def sync_directory(self, path: Named) -> None:
         self._call("sync directory")
         if not self.disk.is_lying:
             self.durable_names = dict(self.names)
@@ -176,5 +186,6 @@ class MemoryPath:
     def __lt__(self, other: "MemoryPath") -> bool:
         return self.name < other.name
 
+    @override
     def __str__(self) -> str:
         return f"journal/{self.name}"

@@ -21,6 +21,7 @@ from tests.simulation.cluster import BASE_TIMEOUT_MS, Cluster, start_cluster
 from tests.simulation.founding import PATIENTS
 from tests.simulation.host import Host, tell
 from tests.simulation.ideal import ideal_world
+from tests.simulation.ledger_application import ledger_of
 from tests.unit.ledger.small_consortium import account_of
 
 LOOK_MS = 250
@@ -51,7 +52,7 @@ def look_again(cluster: Cluster, host: Host, watch: Watch, height: int) -> None:
     if host.state is not None:
         waiting = waiting_at(cluster, host)
         for one in range(height + 1, host.application.height + 1):
-            block = host.application.running.chain.certified_block(one)
+            block = ledger_of(host).running.chain.certified_block(one)
             assert block is not None, "an executed block is stored"
             on_block(watch, len(block.block.payload) // HASH_BYTES, waiting, cluster.now)
         height = host.application.height
@@ -63,7 +64,7 @@ def look_again(cluster: Cluster, host: Host, watch: Watch, height: int) -> None:
 
 
 def waiting_at(cluster: Cluster, host: Host) -> Waiting:
-    running, created_ms = host.application.running, cluster.founding.created_ms
+    running, created_ms = ledger_of(host).running, cluster.founding.created_ms
     now_ms = created_ms + cluster.now_ms(host)
     oldest_ms = running.pool.waiting_since_ms(max(now_ms, running.chain.tip.time_ms + 1))
     return Waiting(
@@ -97,7 +98,7 @@ def longest_wait_ms(cluster: Cluster, account: bytes) -> int:
     waits = (
         cluster.founding.created_ms + cluster.now_ms(host) - entry.added_ms
         for host in cluster.correct()
-        for entry in host.application.running.pool.added_before(1 << 60, limit=1 << 20)
+        for entry in ledger_of(host).running.pool.added_before(1 << 60, limit=1 << 20)
         if entry.transaction.body.sender == account
     )
     return max(waits, default=0)

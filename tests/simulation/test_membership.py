@@ -84,7 +84,7 @@ class World:
     number: int = 0
 
     def set_at(self, height: int) -> ValidatorSet:
-        return self.sets[height >= CHANGE_HEIGHT]
+        return self.sets[epoch_of(height)]
 
     def height(self, replica: int) -> int:
         return len(self.chains[replica])
@@ -100,12 +100,16 @@ class World:
             self.post(1, to, received)
 
 
+def epoch_of(height: int) -> Epoch:
+    return Epoch(1 if height >= CHANGE_HEIGHT else 0)
+
+
 def check_epoch(world: World, sender: int, message: Message) -> None:
     """No vote crosses epochs, and nobody votes whom the set of the height does not name."""
     if isinstance(message, NewView):
         message = message.pre_prepare
     if isinstance(message, PrePrepare | Prepare | Commit | ViewChange):
-        assert message.epoch == (message.height >= CHANGE_HEIGHT), (sender, message)
+        assert message.epoch == epoch_of(message.height), (sender, message)
         assert world.set_at(message.height).member(ReplicaId(sender)) is not None, (sender, message)
 
 

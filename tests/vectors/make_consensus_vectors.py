@@ -44,7 +44,7 @@ from consensus.records import (
     encode_record,
 )
 from consensus.votes import vote_record
-from crypto.evidence import SignedVote, evidence_digest, make_evidence
+from crypto.evidence import Evidence, SignedVote, evidence_digest, make_evidence
 from crypto.hashing import ChainId, Digest
 from crypto.schema import encode
 from crypto.signatures import Scheme, SigningKey, public_key, sign_preimage
@@ -222,21 +222,28 @@ ECHO = Echo(
     certificate=COMMITTED,
 )
 PREPARE_OF_ANOTHER = Digest(b"\x22" * 32)
-EVIDENCE = make_evidence(
-    *(
-        SignedVote(
-            epoch=EPOCH,
-            height=HEIGHT,
-            view=View(0),
-            vote=VoteType.PREPARE,
-            digest=about,
-            signer=ReplicaId(1),
-            signature=sign(1, VoteType.PREPARE, about, view=0),
+
+
+def evidence() -> Evidence:
+    found = make_evidence(
+        *(
+            SignedVote(
+                epoch=EPOCH,
+                height=HEIGHT,
+                view=View(0),
+                vote=VoteType.PREPARE,
+                digest=about,
+                signer=ReplicaId(1),
+                signature=sign(1, VoteType.PREPARE, about, view=0),
+            )
+            for about in (BLOCK.digest, PREPARE_OF_ANOTHER)
         )
-        for about in (BLOCK.digest, PREPARE_OF_ANOTHER)
     )
-)
-assert EVIDENCE is not None
+    assert found is not None, "two votes for one slot are evidence"
+    return found
+
+
+EVIDENCE = evidence()
 COMPLAINT = Complaint(
     epoch=EPOCH,
     primary=ReplicaId(0),

@@ -132,7 +132,7 @@ def record_payloads() -> dict[str, Any]:
 
 def record_entries() -> dict[str, Any]:
     put = sample_put(fixed_hospitals())
-    place = {"tx_id": Digest(seed("transaction")), "height": 7, "time_ms": TIME_MS}
+    place: dict[str, Any] = {"tx_id": Digest(seed("transaction")), "height": 7, "time_ms": TIME_MS}
     facts = RecordFacts(
         pseudonym=account_of(PATIENT),
         record_id=put.record_id,

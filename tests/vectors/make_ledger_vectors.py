@@ -110,6 +110,7 @@ def wire_values(consortium: Consortium) -> dict[str, Any]:
 def state_values(consortium: Consortium) -> dict[str, Any]:
     admin = get_account(consortium.state, account_of(ADMIN))
     assert admin is not None, "genesis made the admin"
+    assert admin.seal_key_id is not None, "people have seal keys"
     return {
         "Parameters": Parameters(),
         "ValidatorSet": founding_validators(genesis()),

@@ -18,7 +18,7 @@ EDGES: Final = (0, 1, 2, 3, 4, 9, 64, 2**16 - 1, 2**32 - 1, 2**63, 2**64 - 1)
 
 def mutate(message: Message, others: Sequence[Message], draw: random.Random) -> bytes:
     """The encoding of `message` with one to three of its parts replaced."""
-    plain = to_plain(message)
+    plain: object = to_plain(message)
     parts = [part for one in (message, *others) for _, part in walk(to_plain(one))]
     for _ in range(draw.randint(1, 3)):
         places = [path for path, _ in walk(plain) if path not in {(), (0,)}]  # Keep the tag.

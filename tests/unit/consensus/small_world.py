@@ -138,9 +138,9 @@ def perform(world: World, process: Process, effects: list[Effect]) -> None:
             case Send(to=to, message=message):
                 _send(world, process, to, message)
             case Broadcast(message=message):
-                for to in range(world.n):
-                    if to != process.replica:
-                        _send(world, process, to, message)
+                for index in range(world.n):
+                    if index != process.replica:
+                        _send(world, process, ReplicaId(index), message)
             case SendBlocks(to=to, from_height=first, count=count):
                 found = process.disk.blocks[first - 1 : first - 1 + count]
                 _send(world, process, to, Blocks(blocks=tuple(found)))

@@ -229,7 +229,7 @@ def test_blocks_come_in_consecutive_heights_each_with_its_own_certificate() -> N
 
 
 def test_a_payload_is_whole_hashes() -> None:
-    plain = list(to_plain(BLOCK))  # type: ignore[call-overload]
+    plain = list(to_plain(BLOCK))
     plain[-1] = b"x" * 33
 
     with pytest.raises(DecodeError, match="whole transaction hashes"):

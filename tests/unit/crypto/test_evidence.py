@@ -112,7 +112,7 @@ def test_view_changes_are_no_evidence_as_they_vote_for_no_block() -> None:
 
 def test_a_second_spelling_of_the_same_two_votes_does_not_decode() -> None:
     evidence = make()
-    version, first, second = to_plain(evidence)  # type: ignore[misc]
+    version, first, second = to_plain(evidence)
 
     assert from_plain(Evidence, (version, first, second)) == evidence
     with pytest.raises(DecodeError):

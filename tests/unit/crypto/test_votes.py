@@ -201,7 +201,7 @@ def test_a_prepared_certificate_counts_the_primary_among_exactly_a_quorum() -> N
 def test_a_repeated_signer_does_not_decode() -> None:
     """S1: one vote shown three times is one vote (attack 1)."""
     good = make_commit()
-    plain = list(to_plain(good))  # type: ignore[call-overload]
+    plain = list(to_plain(good))
     plain[-1] = (plain[-1][0],) * 4
 
     with pytest.raises(DecodeError, match="once each"):
@@ -211,7 +211,7 @@ def test_a_repeated_signer_does_not_decode() -> None:
 @given(st.lists(st.sampled_from(range(4)), min_size=2, max_size=8))
 def test_no_permutation_or_repetition_of_votes_makes_another_certificate(order: list[int]) -> None:
     good = make_commit()
-    plain = list(to_plain(good))  # type: ignore[call-overload]
+    plain = list(to_plain(good))
     plain[-1] = tuple(plain[-1][position] for position in order)
 
     if order == sorted(set(order)):

@@ -221,6 +221,7 @@ def test_a_founders_account_is_like_any_other(label: str, role: Role) -> None:
     assert account.role is role
     assert account.registered_height == 0
     assert account.sign_key_id == key_id(account.sign_key)
+    assert account.seal_key is not None
     assert account.seal_key_id == seal_key_id(account.seal_key)
     for one in (account.sign_key_id, account.seal_key_id):
         assert get_key(state, account.account_id, one) is not None

@@ -236,6 +236,7 @@ class Hospitals:
         if key_id is None:
             account = get_account(self.chain.state, recipient)
             assert account is not None
+            assert account.seal_key_id is not None, "envelopes are for people"
             key_id = account.seal_key_id
         digest = Digest(seed(f"sidecar {self.draw().hex()}"))
         return EnvelopeRef(recipient=recipient, key_id=key_id, sidecar=digest)

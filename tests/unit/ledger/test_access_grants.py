@@ -325,7 +325,7 @@ def test_revocations_travel_in_the_emergency_lane() -> None:
 def test_terms_that_mean_nothing_do_not_decode(world: Hospitals, change: dict[str, object]) -> None:
     terms = world.terms(SOUTH_DOCTOR)
     names = [one.name for one in fields(Terms)]
-    version, *values = to_plain(terms)  # type: ignore[misc]
+    version, *values = to_plain(terms)
     changed = (version, *(change.get(name, value) for name, value in zip(names, values)))  # noqa: B905
     payload = pack((1, account_of(PATIENT), changed))
 

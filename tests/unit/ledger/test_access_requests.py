@@ -1,6 +1,7 @@
 """`access.request`, `access.approve`, `access.deny`: asking, and answering no wider than asked."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -285,7 +286,7 @@ def narrow_wanted(world: Hospitals) -> Terms:
     ],
 )
 def test_an_approval_is_never_wider_than_what_was_asked(
-    world: Hospitals, wider: dict[str, object]
+    world: Hospitals, wider: dict[str, Any]
 ) -> None:
     wanted = narrow_wanted(world)
     request_id = world.request(SOUTH_DOCTOR, wanted).tx_id
@@ -315,7 +316,7 @@ def test_an_approval_lasts_no_longer_than_what_was_asked(world: Hospitals, edge:
         {"grantee": Person(account=account_of(SOUTH_DOCTOR))},
     ],
 )
-def test_an_approval_may_be_narrower(world: Hospitals, narrower: dict[str, object]) -> None:
+def test_an_approval_may_be_narrower(world: Hospitals, narrower: dict[str, Any]) -> None:
     wanted = world.terms(
         WholeOrganisation(org=SOUTH),
         Categories(categories=CATEGORIES[:2]),

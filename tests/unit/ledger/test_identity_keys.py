@@ -116,6 +116,7 @@ def test_a_new_sign_key_must_agree_and_vouch_for_the_seal_key(consortium: Consor
     good = rotation(consortium.chain_id, "dr. a", next_key=second)
     foreign = sign_rotation(second, chain_id=consortium.chain_id, account_id=account_of(ADMIN))
     old_binding = consortium.account("dr. a").seal_binding
+    assert old_binding is not None
 
     codes = [
         consortium.outcome("identity.rotate_key", payload, "dr. a").code

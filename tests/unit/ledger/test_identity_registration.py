@@ -91,6 +91,7 @@ def test_an_admin_registers_a_person_with_the_keys_it_made(
 def test_first_keys_have_records_from_their_height_on(consortium: Consortium) -> None:
     consortium.register("dr. a", Role.DOCTOR)
     found = consortium.account("dr. a")
+    assert found.seal_key_id is not None
 
     sign, seal = (
         get_key(consortium.state, found.account_id, one)

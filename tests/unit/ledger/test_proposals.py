@@ -219,10 +219,12 @@ def test_a_header_that_says_something_else_is_invalid(changes: dict[str, Any], c
 
 def test_every_field_of_a_header_is_in_its_digest() -> None:
     header = header_for([transaction(1)])
-    changed = [
-        replace(header, **{name: OTHER_DIGEST if isinstance(value, bytes) else value + 1})
-        for name, value in ((name, getattr(header, name)) for name in Header.__slots__)
-    ]
+    values: dict[str, Any] = {name: getattr(header, name) for name in Header.__slots__}
+    others: dict[str, Any] = {
+        name: OTHER_DIGEST if isinstance(value, bytes) else value + 1
+        for name, value in values.items()
+    }
+    changed = [replace(header, **{name: other}) for name, other in others.items()]
 
     digests = {header_digest(one) for one in (header, *changed)}
 

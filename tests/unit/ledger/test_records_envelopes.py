@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from crypto.record_ids import RecordId, SealId
+from crypto.record_ids import RecordId, SealId, VersionId
 from ledger.listing import pending_seals
 from ledger.receipts import Receipt
 from ledger.records_payloads import RecordEnvelopes
@@ -178,8 +178,11 @@ def test_a_page_names_records_and_versions_that_exist(
     (added,) = page.added
 
     codes = [
-        add(world, replace(page, added=(replace(added, **change),)), PATIENT).code
-        for change in ({"record_id": b"\x00" * 16}, {"version_id": b"\x00" * 16})
+        add(world, replace(page, added=(other,)), PATIENT).code
+        for other in (
+            replace(added, record_id=RecordId(b"\x00" * 16)),
+            replace(added, version_id=VersionId(b"\x00" * 16)),
+        )
     ]
 
     assert codes == ["records.unknown_record", "records.unknown_version"]

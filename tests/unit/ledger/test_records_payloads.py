@@ -42,7 +42,7 @@ def test_storage_receipts_ascend_by_validator(put: RecordPut) -> None:
 
 
 def test_a_content_address_is_one(put: RecordPut) -> None:
-    plain = list(to_plain(put))  # type: ignore[call-overload]
+    plain = list(to_plain(put))
     seal = list(plain[-1])
     seal[1] = b"\x02" + seal[1][1:]
     plain[-1] = tuple(seal)

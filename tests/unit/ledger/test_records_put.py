@@ -1,6 +1,7 @@
 """`records.put`: who may write what for whom, and what a record must bring along."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,9 @@ def test_every_envelope_is_kept_alive_by_the_entry_of_its_seal(world: Hospitals)
     assert result.sidecars == tuple(
         SidecarPlace(envelope.sidecar, key) for envelope in put.seal.envelopes
     )
-    assert all(envelope.sidecar in result.writes[key] for envelope in put.seal.envelopes)
+    entry = result.writes[key]
+    assert entry is not None
+    assert all(bytes(envelope.sidecar) in entry for envelope in put.seal.envelopes)
 
 
 @pytest.mark.parametrize("author", [DOCTOR, NURSE, DEVICE, PATIENT])
@@ -307,7 +310,7 @@ def test_fewer_receipts_than_f_plus_one_leave_a_record_unsafe(world: Hospitals) 
     ],
 )
 def test_a_receipt_that_is_not_the_validators_is_refused(
-    world: Hospitals, change: dict[str, object]
+    world: Hospitals, change: dict[str, Any]
 ) -> None:
     put = world.make_put()
     one, two = put.seal.storage_receipts

@@ -1,6 +1,7 @@
 """`records.read` and serving: who reads says so first, and reads no longer than the right lasts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_nobody_reads_in_the_name_of_another(world: Hospitals, record_id: Record
     ],
 )
 def test_a_read_names_what_exists(
-    world: Hospitals, record_id: RecordId, change: dict[str, object], code: str
+    world: Hospitals, record_id: RecordId, change: dict[str, Any], code: str
 ) -> None:
     read = replace(world.make_read(record_id), **change)
 

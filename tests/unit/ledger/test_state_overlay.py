@@ -7,6 +7,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from typing_extensions import override
 
 from ledger.state import MemoryState, Overlay
 
@@ -87,6 +88,7 @@ class OverlayMachine(RuleBasedStateMachine):
     def base_is_untouched(self) -> None:
         assert self.base.get(b"t/\x07") == b"base"
 
+    @override
     def teardown(self) -> None:
         while self.saved:
             self.commit()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 
@@ -157,6 +157,10 @@ class RawPeer:
 
     def send(self, kind: int, request_id: int = 0, body: bytes = b"") -> None:
         self.writer.write(encode_frame(kind, request_id, body))
+
+    def stop_reading(self) -> None:
+        # A stream's transport reads too, whatever the type of a writer says.
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
 
     async def next_frame(self, *kinds: int) -> Frame:
         """The next frame of these kinds; others (heartbeats, mostly) are skipped."""

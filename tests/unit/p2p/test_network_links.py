@@ -315,12 +315,13 @@ async def test_a_silent_connection_is_ended() -> None:
 
 async def test_a_peer_that_takes_nothing_is_left() -> None:
     identity = new_identity()
-    times = {"heartbeat_ms": 20, "idle_timeout_ms": 1000, "write_stall_timeout_ms": 100}
-    async with running(5, **times) as node:
+    async with running(
+        5, heartbeat_ms=20, idle_timeout_ms=1000, write_stall_timeout_ms=100
+    ) as node:
         expect_raw(node, identity.pin)
         async with raw_peer(node, identity) as raw:
             await raw.next_frame(Control.WELCOME)
-            raw.writer.transport.pause_reading()
+            raw.stop_reading()
             while node.network.connected() == (RAW_ID,):
                 node.network.send(RAW_ID, VOTE, bytes(2**20))
                 raw.send(Control.PING, 0, bytes(8))  # Alive, it says.

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from typing_extensions import override
 
 from p2p.config import LANE_LIMITS
 from p2p.errors import PeerUnreachable
@@ -19,9 +20,11 @@ class Writing(asyncio.Protocol):
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
 
+    @override
     def pause_writing(self) -> None:
         self.outbox.is_paused = True
 
+    @override
     def resume_writing(self) -> None:
         self.outbox.is_paused = False
         flush(self.outbox)

@@ -3,6 +3,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 
@@ -195,7 +196,7 @@ async def test_a_peer_that_reads_nothing_costs_bounded_memory_and_loses_the_olde
         node.network.set_peers([raw_address], self_id=5)
         async with raw_peer(node, identity) as raw:
             await raw.next_frame(Control.WELCOME)
-            raw.writer.transport.pause_reading()
+            raw.stop_reading()
             bound = sum(limit.bytes_max for limit in LANE_LIMITS.values())
 
             for _ in range(3000):
@@ -237,10 +238,15 @@ async def test_small_messages_leave_together() -> None:
         assert max(writes) <= WRITE_BYTES
 
 
+def is_past(loop: asyncio.AbstractEventLoop, time_s: float) -> bool:
+    return loop.time() > time_s
+
+
 async def test_a_peer_that_takes_a_large_message_slowly_is_not_left() -> None:
     identity = new_identity()
-    times = {"heartbeat_ms": 20, "idle_timeout_ms": 20_000, "write_stall_timeout_ms": 100}
-    async with running(5, **times) as node:
+    async with running(
+        5, heartbeat_ms=20, idle_timeout_ms=20_000, write_stall_timeout_ms=100
+    ) as node:
         raw_address = PeerAddress(peer_id=RAW_ID, host="127.0.0.1", port=1, pin=identity.pin)
         node.network.set_peers([raw_address], self_id=5)
         async with raw_peer(node, identity) as raw:
@@ -253,8 +259,7 @@ async def test_a_peer_that_takes_a_large_message_slowly_is_not_left() -> None:
                 node.network.send(RAW_ID, VOTE, body)
             frames: list[Frame] = []
             while all(body != b"after" for _, _, body in frames):
-                now = loop.time()
-                await until(lambda now=now: loop.time() > now + 0.015)
+                await until(partial(is_past, loop, loop.time() + 0.015))
                 chunk = await raw.reader.read(2**15)
                 assert chunk, "the node has hung up"
                 frames += feed(raw.parser, chunk)

@@ -80,7 +80,9 @@ async def test_whoever_is_visited_is_asked_and_never_listened_to() -> None:
     async with running(1, guest_policy=lambda _pin: frozenset({ASK})) as member, running(2) as node:
         async with node.network.visit("127.0.0.1", member.network.port):
             (guest,) = member.network._registry.table.guests.values()
-            guest.link.outbox.transport.write(b"\x00\x00\x00\x01" + bytes([VOTE]) + bytes(4) + b"x")
+            transport = guest.link.outbox.transport
+            assert transport is not None
+            transport.write(b"\x00\x00\x00\x01" + bytes([VOTE]) + bytes(4) + b"x")
             await until(lambda: member.network.statistics().guests == 0)
 
         assert not node.received

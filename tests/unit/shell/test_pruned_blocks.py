@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from crypto.hashing import Digest
+from crypto.votes import Height
 from ledger.identity_payloads import Suspend
 from ledger.replay import Status
 from ledger.transactions import decode_transaction
@@ -18,7 +19,7 @@ from tests.unit.ledger.small_consortium import account_of
 from tests.unit.shell.live_chain import LiveChain, make_live_chain
 
 BLOCKS = 4
-HORIZON = 3
+HORIZON = Height(3)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from consensus.records import ViewChangeRecord, VoteRecord, decode_record
 from crypto.hashing import Digest
 from crypto.keystore import KDF_CHEAPEST
 from crypto.schema import decode, encode
+from crypto.validators import ReplicaId
 from crypto.votes import Height
 from genesis.document import GenesisDocument, Invitation
 from genesis.errors import GenesisDamaged
@@ -38,7 +39,7 @@ from shell.visits import addresses_of, answer_guest
 from tests.unit.p2p.loopback import new_identity, until
 
 PASSPHRASE = "nine words that nobody guesses"
-STRANGER = 7
+STRANGER = ReplicaId(7)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def invite_of(here: Founded, *ports: int, anchor: Digest | None = None) -> Invit
         free_index=STRANGER,
         nodes=tuple(
             KnownNode(
-                index=number,
+                index=ReplicaId(number),
                 org="hospital-0",
                 tls_pin=member.tls_pin,
                 p2p_address=f"127.0.0.1:{port}",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crypto.hashing import Digest
+from crypto.votes import Height
 from ledger.contract import SidecarPlace
 from ledger.parameters import TX_WINDOW_MS_LIMIT
 from storage.blocks import (
@@ -42,6 +43,7 @@ from tests.unit.storage.chain_samples import CHAIN_ID, GENESIS_MS, Sample, grow,
 
 BLOCKS = 100
 PROVABLE = 8
+HORIZON = Height(31)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_what_old_blocks_hold_goes_and_what_proves_it_stays(
     grown: tuple[Chain, list[Sample]],
 ) -> None:
     chain, samples = grown
-    old, horizon = samples[9], 31
+    old, horizon = samples[9], HORIZON
 
     pruned = run_to_end(prune(chain, horizon))
     again = reopened(chain)
@@ -105,7 +107,7 @@ def test_a_pruned_transaction_is_still_known_by_its_place(
     grown: tuple[Chain, list[Sample]],
 ) -> None:
     chain, samples = grown
-    run_to_end(prune(chain, 31))
+    run_to_end(prune(chain, HORIZON))
 
     place = find_transaction(chain, samples[9].block.transactions[1].tx_id)
 
@@ -121,9 +123,9 @@ def test_a_plan_counts_what_a_run_deletes_and_changes_nothing(
     chain, _ = grown
     before = list(chain.database.scan(b""))
 
-    planned = run_to_end(plan_prune(chain, 31))
+    planned = run_to_end(plan_prune(chain, HORIZON))
     untouched = list(chain.database.scan(b""))
-    pruned = run_to_end(prune(chain, 31))
+    pruned = run_to_end(prune(chain, HORIZON))
 
     assert planned == pruned
     assert untouched == before
@@ -134,14 +136,14 @@ def test_a_plan_counts_what_a_run_deletes_and_changes_nothing(
 
 def test_a_pruning_that_was_broken_off_goes_on(grown: tuple[Chain, list[Sample]]) -> None:
     chain, _ = grown
-    list(islice(prune(chain, 31), 5))
+    list(islice(prune(chain, HORIZON), 5))
     again = reopened(chain)
 
     assert again.history.whole_from == 31
     assert get_block(again, 20) is None  # Its rows are still there, and nobody reads them.
     assert 20 in heights_with(again, TRANSACTIONS)
 
-    run_to_end(prune(again, 31))
+    run_to_end(prune(again, HORIZON))
 
     assert heights_with(again, TRANSACTIONS) == set(range(31, BLOCKS + 1))
     assert len(read_log(again, subject(1), limit=1_000)) == BLOCKS - 30
@@ -208,7 +210,7 @@ def test_places_of_sidecars_that_no_entry_names_go(tmp_path: Path) -> None:
         commit_block(chain, other.block, other.result)
         grow(chain, BLOCKS)
 
-        pruned = run_to_end(prune(chain, 20))
+        pruned = run_to_end(prune(chain, Height(20)))
 
         assert pruned.sidecar_places == 1
         assert sidecar_places(chain, live) == ((1, b"kept"),)
@@ -226,7 +228,7 @@ def test_nodes_of_roots_that_need_no_proof_go_all_at_once(
     grow(chain, PROVABLE)
     before = sum(1 for _ in chain.database.scan(NODES))
 
-    pruned = run_to_end(prune(chain, 31))
+    pruned = run_to_end(prune(chain, HORIZON))
 
     assert pruned.tree_nodes > 10_000
     assert sum(1 for _ in chain.database.scan(NODES)) == before - pruned.tree_nodes
@@ -236,7 +238,7 @@ def test_nodes_of_roots_that_need_no_proof_go_all_at_once(
 def test_a_mended_old_block_does_not_come_back_whole(grown: tuple[Chain, list[Sample]]) -> None:
     chain, samples = grown
     old = samples[9]
-    run_to_end(prune(chain, 31))
+    run_to_end(prune(chain, HORIZON))
 
     replace_block(chain, old.height, old.stored)
 
