@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from crypto.hashing import Digest
 from crypto.schema import decode, encode
 from crypto.validators import Epoch, ValidatorSet
 from genesis.document import chain_id_of
@@ -423,3 +424,46 @@ async def test_a_source_that_makes_up_the_next_set_proves_nothing(party: Party) 
     assert party.joining.sources is not None
     assert party.joining.sources.bad[2] == 1
     check_arrived(party)
+
+
+def open_again(chain: Chain, origin: Chain) -> tuple[int, list[Digest]]:
+    """How many transactions of `origin` are still valid at a chain's tip, and which of them a
+    block after it could hold once more."""
+    time_ms = chain.tip.time_ms + 1
+    blocks = [get_block(origin.stored, height) for height in range(1, chain.tip.height + 1)]
+    signed = [one for block in blocks if block is not None for one in block.transactions]
+    decided = [decode_transaction(one, chain.chain_id) for one in signed]
+    valid = [one for one in decided if one.body.valid_until_ms > time_ms]
+    assert chain.replay.is_complete(), "or nothing may be proposed upon it"
+    return len(valid), [
+        one.tx_id for one in valid if not chain.replay.contains(one.tx_id, one.body.valid_until_ms)
+    ]
+
+
+async def test_nothing_decided_can_be_decided_again_after_a_snapshot(party: Party) -> None:
+    """Attack 36: who never executed the blocks of the window knows what they decided."""
+    assert await take_snapshot(party.joining)
+    party.joining.chain.stored.database.close()
+    assert adopt_arrival(party.layout)
+
+    new = opened(party.layout.ledger)
+
+    with new.stored.database:
+        assert new.stored.history.whole_from > 1
+        assert open_again(new, party.origin) == (5, [])
+
+
+def test_nothing_decided_can_be_decided_again_after_pruning_and_a_restart(
+    grown: Path, tmp_path: Path
+) -> None:
+    origin = opened(Path(shutil.copytree(grown, tmp_path / "origin")))
+    pruned = opened(Path(shutil.copytree(grown, tmp_path / "pruned")))
+    run_to_end(prune(pruned.stored, prune_horizon(pruned.stored, Keep(blocks=1, days=0))))
+    before = open_again(pruned, origin)
+    pruned.stored.database.close()
+
+    again = opened(tmp_path / "pruned")
+
+    with origin.stored.database, again.stored.database:
+        assert again.stored.history.whole_from > 1
+        assert before == open_again(again, origin) == (5, [])
