@@ -272,7 +272,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
     network.serve_push(Kind.TRANSACTIONS_LARGE, partial(passing_on.on_large_batch, gossip))
     receive = partial(receiving.receive, replica)
     is_asked = partial(replica_shell.is_asked, replica)
-    network.serve_push(Kind.BLOCKS, partial(on_upload, receive, is_asked, node.chain.chain_id))
+    network.serve_push(Kind.BLOCKS, partial(on_upload, receive, is_asked, replica.uploads))
     network.serve(Kind.FIND_BLOCK, partial(answer_copy, node.chain))
     bodies = replica.bodies
     network.serve(Kind.FIND_TRANSACTIONS, partial(answer_transactions, bodies))

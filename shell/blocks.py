@@ -1,7 +1,9 @@
 """Blocks for peers that fell behind, and from peers that are ahead: uploads, off the fast lane."""
 
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from consensus.blocks import CertifiedBlock
@@ -27,8 +29,29 @@ UPLOAD_BYTES_TARGET: Final = 4 << 20
 CHUNK_BYTES: Final = 64 << 10
 
 
-async def push_blocks(network: Network, mending: Mending, effect: SendBlocks) -> None:
+@dataclass(slots=True, kw_only=True)
+class Uploads:
+    """Whom this node uploads blocks to now, and who uploads to it: each at most once at a time.
+
+    What waits for its turn would wait in our memory, for as long as a peer likes to be slow.
+    """
+
+    to: set[int] = field(default_factory=set)
+    coming: set[int] = field(default_factory=set)
+    refused: int = 0
+
+
+async def push_blocks(
+    network: Network, uploads: Uploads, mending: Mending, effect: SendBlocks
+) -> None:
     """Upload decided blocks from storage; none, if this node does not have the first whole."""
+    with _alone(uploads, uploads.to, effect.to) as is_first:
+        if is_first:
+            await _push(network, effect.to, Blocks(blocks=_stored_blocks(mending, effect)))
+
+
+def _stored_blocks(mending: Mending, effect: SendBlocks) -> tuple[CertifiedBlock, ...]:
+    """Return as many of the blocks that were asked for as one upload holds."""
     chain = mending.chain
     found: list[CertifiedBlock] = []
     size = 0
@@ -43,63 +66,109 @@ async def push_blocks(network: Network, mending: Mending, effect: SendBlocks) ->
             break
         size += len(one.bodies) + len(one.block.payload)
         found.append(one)
-    await _push(network, effect.to, Blocks(blocks=tuple(found)))
+    return tuple(found)
 
 
-async def push_proposal(network: Network, proposals: Proposals, effect: SendProposal) -> None:
+async def push_proposal(
+    network: Network, uploads: Uploads, proposals: Proposals, effect: SendProposal
+) -> None:
     """Upload an undecided block; its transactions are asked for by hash."""
     checked = proposals.checked.get(effect.digest)
-    if checked is not None:
-        await _push(network, effect.to, Proposal(block=checked.block, bodies=b""))
+    with _alone(uploads, uploads.to, effect.to) as is_first:
+        if is_first and checked is not None:
+            await _push(network, effect.to, Proposal(block=checked.block, bodies=b""))
 
 
 async def on_upload(
-    receive: Callable[[int, Message], object],
+    receive: Callable[[int, Message], bool],
     is_asked: Callable[[int], bool],
-    chain_id: ChainId,
+    uploads: Uploads,
     peer_id: int,
     _header: bytes,
     chunks: AsyncIterator[bytes],
 ) -> bytes:
-    """Take an upload of blocks that was asked for, check it, and hand it to the replica.
+    """Take an upload of blocks that was asked for, and hand it to the replica, which checks it.
 
-    An upload may be 24 MiB: from a peer that was not asked nothing of it is kept.
+    An upload may be 88 MiB: from a peer that was not asked nothing of it is kept. One that is of
+    no use counts as the answer "I cannot help", so that the peer is not asked again at once.
     """
     if not is_asked(peer_id):
         raise RequestRefused("not_asked")
+    with _alone(uploads, uploads.coming, peer_id) as is_first:
+        if not is_first:
+            raise RequestRefused("one_at_a_time")
+        received = await _received(chunks)
+        try:
+            is_sound = receive(peer_id, _uploaded(received))
+        except DecodeError as problem:
+            log.warning("malformed blocks", extra={"peer": peer_id, "reason": str(problem)})
+            is_sound = False
+        if not is_sound:
+            receive(peer_id, Blocks(blocks=()))
+            raise RequestRefused("malformed")
+    return b""
+
+
+async def _received(chunks: AsyncIterator[bytes]) -> bytes:
     received = bytearray()
     async for chunk in chunks:
         if len(received) + len(chunk) > Blocks.WIRE_BYTES_MAX:
             raise RequestRefused("too_large")
         received += chunk
-    try:
-        message = decode_message(bytes(received))
-        check_consistent(message, chain_id)
-    except (DecodeError, InvalidBlock) as problem:
-        log.warning("malformed blocks", extra={"peer": peer_id, "reason": str(problem)})
-        raise RequestRefused("malformed") from problem
-    receive(peer_id, message)
-    return b""
+    return bytes(received)
+
+
+def _uploaded(received: bytes) -> Blocks | Proposal:
+    message = decode_message(received)
+    if not isinstance(message, Blocks | Proposal):
+        raise DecodeError("uploads carry blocks only")
+    return message
 
 
 def check_consistent(message: Message, chain_id: ChainId) -> None:
-    """Raise `InvalidBlock` unless headers, payloads and bodies belong together."""
+    """Raise `InvalidBlock` unless headers, payloads and bodies belong together.
+
+    Hashing everything takes seconds for what an upload may hold, so the certificates come first.
+    """
     match message:
         case Blocks(blocks=blocks):
             for one in blocks:
                 decode_header(one.block)
-                hashes = tuple(
-                    digest(Domain.SIGNED_TRANSACTION, chain_id, signed)
-                    for signed in decode(BlockBodies, one.bodies).transactions
-                )
-                if hashes != payload_hashes(one.block.payload):
-                    raise InvalidBlock("block.bodies", "bodies are not those of the payload")
+                _check_bodies(one, chain_id)
         case Proposal(block=block, bodies=bodies):
             decode_header(block)
             if bodies:
                 raise InvalidBlock("block.bodies", "a proposal travels without bodies")
         case _:
             raise InvalidBlock("block.upload", "uploads carry blocks only")
+
+
+def _check_bodies(one: CertifiedBlock, chain_id: ChainId) -> None:
+    try:
+        transactions = decode(BlockBodies, one.bodies).transactions
+    except DecodeError as problem:
+        raise InvalidBlock("block.bodies", f"the bodies do not decode: {problem}") from problem
+    wanted = payload_hashes(one.block.payload)
+    if len(transactions) != len(wanted) or any(
+        digest(Domain.SIGNED_TRANSACTION, chain_id, signed) != hash_
+        for signed, hash_ in zip(transactions, wanted, strict=True)
+    ):
+        raise InvalidBlock("block.bodies", "bodies are not those of the payload")
+
+
+@contextlib.contextmanager
+def _alone(uploads: Uploads, busy: set[int], peer_id: int) -> Iterator[bool]:
+    """Say whether nothing of this peer is under way yet; until the end something is."""
+    is_first = peer_id not in busy
+    if not is_first:
+        uploads.refused += 1
+        yield False
+        return
+    busy.add(peer_id)
+    try:
+        yield True
+    finally:
+        busy.discard(peer_id)
 
 
 async def _push(network: Network, peer_id: int, message: Message) -> None:

@@ -39,15 +39,11 @@ from consensus.events import (
     TimerExpired,
     TimerKind,
 )
-from consensus.messages import (
-    Message,
-    Status,
-    encode_message,
-)
+from consensus.messages import Message, Status, encode_message
 from consensus.state import ReplicaState, height_of
 from p2p.network import Network
 from shell.allowance import Allowance
-from shell.blocks import push_blocks, push_proposal
+from shell.blocks import Uploads, push_blocks, push_proposal
 from shell.bodies import Bodies
 from shell.chain import Chain
 from shell.clock import Clock
@@ -127,6 +123,7 @@ class Replica:
     invalid: Counter[int] = field(default_factory=Counter)
     allowances: dict[int, Allowance] = field(default_factory=dict)
     reports: Reports = field(default_factory=Reports)
+    uploads: Uploads = field(default_factory=Uploads)
     statuses: dict[int, tuple[Status, int]] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)
     timeline: Timeline = field(default_factory=Timeline)
@@ -220,9 +217,11 @@ def _perform(replica: Replica, effect: Effect) -> None:
         case Broadcast():
             replica.network.broadcast(Kind.CONSENSUS, _encoded(replica, effect.message))
         case SendBlocks():
-            _spawn(replica, push_blocks(replica.network, replica.mending, effect))
+            network, uploads = replica.network, replica.uploads
+            _spawn(replica, push_blocks(network, uploads, replica.mending, effect))
         case SendProposal():
-            _spawn(replica, push_proposal(replica.network, replica.proposals, effect))
+            network, uploads = replica.network, replica.uploads
+            _spawn(replica, push_proposal(network, uploads, replica.proposals, effect))
         case RequestProposal():
             _make_proposal(replica, effect)
         case CheckProposal():

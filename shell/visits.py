@@ -190,9 +190,9 @@ async def _take_blocks(visits: Visits, visit: Visit) -> bool:
     if not found:
         return False
     message = Blocks(blocks=tuple(found))
-    check_consistent(message, chain.chain_id)
     check_anchor(visits.anchor, found)
     check_certified(message, chain)
+    check_consistent(message, chain.chain_id)  # After the certificates: it is not cheap.
     receive(replica, VISITED, message)  # Those of an epoch that is not known yet are cut off.
     if await wait_height(chain, first, EXECUTION_TIMEOUT_MS) < first:
         raise Unhelpful(f"block {first} was not decided")
