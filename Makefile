@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 check: setup ## Lint, formatting, types, import directions, house rules, docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(ROOMS) $(MODULES) scripts
+	$(BIN)/mypy $(ROOMS) $(MODULES) scripts tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q tests/architecture $(ARGS)
 

@@ -1,6 +1,7 @@
 """What pyproject.toml and constraints.txt say is what the repository holds."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,30 @@ def test_every_package_is_listed_for_installation(
     present = {".".join(path.parent.parts) for path in room_sources if path.name == "__init__.py"}
 
     assert listed == present, "tool.setuptools.packages in pyproject.toml"
+
+
+def typed_places(repository: Path) -> set[str]:
+    """The folders and files at the top that `make check` hands to mypy."""
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "check"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [line for line in shown.stdout.splitlines() if "/mypy " in line]
+    return set(line.split()[1:])
+
+
+def test_every_python_file_is_type_checked(
+    repository: Path, tracked_files: tuple[Path, ...]
+) -> None:
+    written = {path.parts[0] for path in tracked_files if path.suffix == ".py"}
+
+    typed = typed_places(repository)
+
+    assert "tests" in typed
+    assert written <= typed, f"mypy in the Makefile never sees {sorted(written - typed)}"
 
 
 def test_every_python_file_of_a_room_lies_in_a_package(

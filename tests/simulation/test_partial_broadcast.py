@@ -1,6 +1,7 @@
 """Attack 14 in simulation: a primary whose proposals and votes reach a few replicas only."""
 
 import pytest
+from typing_extensions import override
 
 from crypto.validators import ReplicaId
 from tests.simulation.byzantine import Behaviour
@@ -17,6 +18,7 @@ class ToOthersOnly(Behaviour):
     def __init__(self, left_out: int) -> None:
         self.left_out = left_out
 
+    @override
     def rewrite(self, _host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
         return [] if to == self.left_out else [parcel]
 
