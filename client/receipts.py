@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from client.connection import Client
 from client.epochs import take_link
 from client.errors import AnswerRejected, ProofRejected
-from client.http import Node, get_bytes
+from client.http import get_bytes
 from client.trust import Trust, check_header, make_trust
 from crypto.errors import DecodeError, InvalidProof
 from crypto.hashing import Digest, Domain, digest
@@ -46,7 +46,7 @@ async def export_receipt(client: Client, tx_id: Digest) -> ReceiptFile:
         proof = decode(ReceiptProof, body)
     except DecodeError as problem:
         raise AnswerRejected(f"{path}: not a proof of a receipt: {problem}") from problem
-    links = await _links_to(node, set_number(proof.above.header.epoch))
+    links = await _links_to(client, set_number(proof.above.header.epoch))
     file = ReceiptFile(links=links, proof=proof)
     proven = check_receipt(make_trust(client.founding), file)
     if proven.transaction.tx_id != tx_id:
@@ -88,17 +88,22 @@ def check_receipt(trust: Trust, file: ReceiptFile) -> ProvenReceipt:
     return ProvenReceipt(time_ms=header.time_ms, transaction=transaction, receipt=receipt)
 
 
-async def _links_to(node: Node, number: int) -> tuple[EpochLink, ...]:
-    """Return the changes of the validators from the founders to a set."""
-    links: list[EpochLink] = []
+async def _links_to(client: Client, number: int) -> tuple[EpochLink, ...]:
+    """Return the changes of the validators from the founders to a set, each as it is proven.
+
+    Nothing is gathered that does not hold: the node alone says how many there are to be.
+    """
+    trust, links = make_trust(client.founding), list[EpochLink]()
     while len(links) < number:
         path, after = "/v1/epochs", {"after": str(len(links))}
-        body = await get_bytes(node, path, after, bytes_max=EpochLinks.WIRE_BYTES_MAX)
+        body = await get_bytes(client.node, path, after, bytes_max=EpochLinks.WIRE_BYTES_MAX)
         try:
             found = decode(EpochLinks, body).links
         except DecodeError as problem:
             raise AnswerRejected(f"{path}: not a list of epochs: {problem}") from problem
         if not found:
             raise AnswerRejected(f"the node cannot prove who votes in epoch {number}")
-        links += found
+        for link in found:
+            take_link(trust, link)
+            links.append(link)
     return tuple(links[:number])

@@ -53,16 +53,20 @@ def has_keys(directory: Path) -> bool:
 
 
 def prepare(directory: Path, invited: Invite, passphrase: str, wishes: Wishes) -> Joined:
-    """Make the directory, or go on with one that was made before; no key is ever replaced."""
+    """Make the directory, or go on with one that was made before; no key is ever replaced.
+
+    Keys that were there may have voted, whatever the invite knows of them: with them the node gets
+    no new journal, and so starts behind the fence.
+    """
     if (directory / "node.toml").exists():
         return _resume(directory, invited)
     check_slug(wishes.org)
     layout = make_layout(directory)
-    if (layout.keys / KEYSTORE_NAME).exists():
+    had_keys = (layout.keys / KEYSTORE_NAME).exists()
+    if had_keys:
         keys = load_node_keys(layout.keys, passphrase)
         known = next((one for one in invited.nodes if one.tls_pin == identity_of(keys).pin), None)
         if known is not None:
-            # Its votes may be anywhere: without a journal it starts behind the fence.
             _write(layout, invited, known.index, wishes, is_new=False)
             return Joined(directory=directory, index=known.index, claim=None)
     else:
@@ -77,7 +81,7 @@ def prepare(directory: Path, invited: Invite, passphrase: str, wishes: Wishes) -
     )
     path = directory / f"node-{claim.index}.claim"
     path.write_bytes(dump_wire(sign_node_claim(claim, keys.vote, invited.chain_id)))
-    _write(layout, invited, claim.index, wishes, is_new=True)
+    _write(layout, invited, claim.index, wishes, is_new=not had_keys)
     return Joined(directory=directory, index=claim.index, claim=path)
 
 

@@ -175,19 +175,21 @@ async def take_snapshot(joining: Joining) -> bool:
 
 
 def choose_height(joining: Joining, offers: dict[int, SnapshotOffer]) -> int | None:
-    """Return the height to fetch: that of an interrupted attempt, if it is still served.
+    """Return the height to fetch: that of an interrupted attempt, if f + 1 peers still serve it.
 
-    Otherwise the newest that f + 1 peers claim to have: one of them is honest, so it exists, and
-    no single one can send us to a height that nobody else serves.
+    Otherwise the newest that f + 1 peers claim to have. One of them is honest, so it exists, and
+    no single one can send us to a height that nobody else serves, or keep us at one.
     """
-    before = interrupted_arrival(joining.layout)
-    if before is not None and any(_serves(one, before.height) for one in offers.values()):
-        return before.height
-    newest = sorted((one.newest_state for one in offers.values()), reverse=True)
-    weak = min(joining.chain.quorum().weak, len(newest))
-    if not newest or newest[weak - 1] < SNAPSHOT_HEIGHT_MIN:
+    if not offers:
         return None
-    return newest[weak - 1]
+    weak = min(joining.chain.quorum().weak, len(offers))
+    before = interrupted_arrival(joining.layout)
+    if before is not None:
+        serving = sum(_serves(one, before.height) for one in offers.values())
+        if serving >= weak:
+            return before.height
+    newest = sorted((one.newest_state for one in offers.values()), reverse=True)
+    return newest[weak - 1] if newest[weak - 1] >= SNAPSHOT_HEIGHT_MIN else None
 
 
 def _serves(offer: SnapshotOffer, height: int) -> bool:

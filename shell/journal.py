@@ -1,12 +1,14 @@
 """The vote journal as the replica uses it: the core's records, and the bodies they speak of.
 
-`live` mirrors what the journal must still hold: the records of undecided heights. A rotation
-writes exactly those into a new segment, so the journal stays as short as one height.
+`live` mirrors what the journal must still hold: the records of undecided heights, and those of the
+highest height it speaks of, decided or not. A rotation writes exactly those into a new segment, so
+the journal stays as short as one height, and always tells how far this node has signed: a ledger
+that is put back to less (a snapshot, a backup) is found out by it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from consensus.records import (
     Booted,
@@ -26,6 +28,9 @@ from storage.sidecars import SidecarStore
 BODIES_TAG: Final = 100
 ROTATE_BYTES: Final = 16 << 20
 
+Kept: TypeAlias = tuple[int | None, bytes]
+"""A record as it is stored, with its height if it speaks of one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodiesRecord:
@@ -44,7 +49,7 @@ class VoteJournal:
     """An open journal and the records of it that are still needed, each with its height."""
 
     journal: Journal
-    live: list[tuple[int | None, bytes]] = field(default_factory=list)
+    live: list[Kept] = field(default_factory=list)
 
 
 def open_votes(
@@ -60,15 +65,16 @@ def open_votes(
     for one in encoded:
         record = _decode(one)
         height = _height(record)
-        if height is not None and height <= decided_height:
-            continue
         if isinstance(record, Booted):  # The last start names those before it.
             votes.live = [kept for kept in votes.live if not _is_booted(kept[1])]
         votes.live.append((height, one))
+        if height is not None and height <= decided_height:
+            continue
         if isinstance(record, BodiesRecord):
             bodies.append(record)
         else:
             records.append(record)
+    votes.live = _needed(votes.live, decided_height)
     return votes, tuple(records), tuple(bodies)
 
 
@@ -96,19 +102,25 @@ def append_votes(votes: VoteJournal, records: Iterable[Record | BodiesRecord]) -
 
 def forget_votes(votes: VoteJournal, decided_height: int) -> None:
     """Let go of decided heights; start a new segment when the present one has grown long."""
-    votes.live = [one for one in votes.live if one[0] is None or one[0] > decided_height]
+    votes.live = _needed(votes.live, decided_height)
     if votes.journal.size_bytes > ROTATE_BYTES:
         rotate(votes.journal, [encoded for _, encoded in votes.live])
 
 
 def rotate_votes(journal: Journal, encoded: Sequence[bytes], decided_height: int) -> None:
-    """Go on in a segment that holds only what is needed above `decided_height`."""
+    """Go on in a segment that holds only what is needed once `decided_height` is decided."""
     votes, _, _ = open_votes(journal, encoded, decided_height)
     rotate(journal, [one for _, one in votes.live])
 
 
 def make_bodies_record(height: int, digest: Digest, transactions: Iterable[bytes]) -> BodiesRecord:
     return BodiesRecord(height=height, digest=digest, transactions=tuple(transactions))
+
+
+def _needed(live: Sequence[Kept], decided_height: int) -> list[Kept]:
+    highest = max((height for height, _ in live if height is not None), default=0)
+    kept_from = min(decided_height + 1, highest)
+    return [one for one in live if one[0] is None or one[0] >= kept_from]
 
 
 def _is_booted(encoded: bytes) -> bool:

@@ -18,7 +18,7 @@ from p2p.config import PeerAddress
 from p2p.network import Network
 from shell.chain import Chain
 from shell.keys import identity_of
-from shell.own_keys import OwnKeys, holds, put_in_force
+from shell.own_keys import OwnKeys, holds, learn_under, put_in_force
 
 log = logging.getLogger("medledger.membership")
 
@@ -67,9 +67,10 @@ def make_following(chain: Chain, network: Network, keys: OwnKeys) -> Following:
 def follow_set(following: Following) -> None:
     """Move keys and links to the executed tip; called before the core is told of it."""
     chain, keys = following.chain, following.keys
-    if put_in_force(keys, chain.tip_set, chain.next_set):
+    before = identity_of(keys.present).pin
+    if _use_keys(chain, keys):
         identity = identity_of(keys.present)
-        if keys.former is None or identity.pin != identity_of(keys.former).pin:
+        if identity.pin != before:
             following.network.set_identity(identity)
     self_id = own_id(chain, keys.replica)
     peers = peers_for(chain, self_id)
@@ -98,7 +99,7 @@ def check_own_keys(chain: Chain, keys: OwnKeys, *, has_joined: bool) -> None:
 
     A node that joined may be nobody yet, or hold keys that are not voted in yet.
     """
-    put_in_force(keys, chain.tip_set, chain.next_set)
+    _use_keys(chain, keys)
     if has_joined:
         return
     replica = keys.replica
@@ -118,6 +119,14 @@ def check_own_keys(chain: Chain, keys: OwnKeys, *, has_joined: bool) -> None:
             f"the keys in keys/ are not those the ledger has for node {replica}: use the node"
             " directory they belong to, or correct node_index in node.toml"
         )
+
+
+def _use_keys(chain: Chain, keys: OwnKeys) -> bool:
+    """Use the keys that the ledger names for this node; return whether they are others."""
+    entry = get_node(chain.view(), keys.replica)
+    if entry is not None and entry.standing is NodeStanding.LEARNER:
+        return learn_under(keys, entry.vote_key)
+    return put_in_force(keys, chain.tip_set, chain.next_set)
 
 
 def own_id(chain: Chain, replica: ReplicaId) -> int | None:

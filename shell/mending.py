@@ -15,8 +15,10 @@ from typing import ClassVar, Final
 from consensus.blocks import CertifiedBlock
 from crypto.errors import DecodeError, InvalidCertificate
 from crypto.schema import U64, decode, encode
+from crypto.validators import set_number
 from crypto.votes import Height, check_commit_certificate
 from ledger.blocks import BlockBodies
+from ledger.contracts.governance import get_epoch
 from ledger.errors import InvalidBlock
 from p2p.errors import P2pError, RequestRefused
 from p2p.network import Network
@@ -185,18 +187,19 @@ async def _ask(network: Network, peer_id: int, height: int) -> CertifiedBlock:
 
 
 def _check_certificate(chain: Chain, copy: CertifiedBlock) -> None:
-    """Raise `InvalidCertificate` unless a quorum decided this block.
+    """Raise `InvalidCertificate` unless a quorum of its epoch's replica set decided this block.
 
-    The replica set of that epoch is among those known here; an epoch that is not leaves the next
-    header as the only witness, which `replace_block` asks anyway.
+    The sets of all epochs stand in state. The next header, which `replace_block` asks, says
+    nothing of the certificate beside a block: others are to believe it.
     """
     header, certificate = decode_header(copy.block), copy.certificate
     told = (certificate.epoch, certificate.height, certificate.digest)
     if told != (header.epoch, header.height, copy.block.digest):
         raise InvalidCertificate(f"the certificate is not that of block {header.height}")
-    validators = chain.validator_sets().get(header.epoch)
-    if validators is not None:
-        check_commit_certificate(certificate, validators, chain.chain_id, epoch=header.epoch)
+    entry = get_epoch(chain.view(), set_number(header.epoch))
+    if entry is None:
+        raise InvalidCertificate(f"block {header.height} is of an epoch that is not known here")
+    check_commit_certificate(certificate, entry.validators, chain.chain_id, epoch=header.epoch)
 
 
 def _stored(copy: CertifiedBlock) -> StoredBlock:

@@ -109,6 +109,22 @@ def holds(keys: OwnKeys, validators: ValidatorSet) -> bool:
     return _is_held(keys, member)
 
 
+def learn_under(keys: OwnKeys, vote_key: bytes) -> bool:
+    """Use the keys that the ledger names for this learner; return whether they are others.
+
+    A learner has signed no vote that could count: the former key is destroyed at once.
+    """
+    if public_key(keys.present.vote).data == vote_key:
+        return False
+    _find_following(keys)  # Made while the node ran.
+    following = keys.following
+    if following is None or public_key(following.vote).data != vote_key:
+        return False
+    keys.present, keys.following = following, None
+    _destroy_former(keys)
+    return True
+
+
 def put_in_force(keys: OwnKeys, tip_set: ValidatorSet, next_set: ValidatorSet) -> bool:
     """Use the keys that the next height's set names; return whether they are others than before.
 

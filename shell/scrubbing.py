@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from crypto.cid import Cid
+from crypto.errors import DecodeError
 from crypto.hashing import Digest
 from ledger.records_state import get_seal, is_blob_live, iterate_seals
 from ledger.tree.cache import NodeCache
@@ -111,7 +112,12 @@ async def scrub_once(scrubbing: Scrubbing) -> None:
         ("blobs", _blobs(scrubbing)),
     ):
         scrubbing.doing = what
-        await _run_slowly(scrubbing, what, steps)
+        try:
+            await _run_slowly(scrubbing, what, steps)
+        except (StorageError, DecodeError) as problem:
+            # It stands on damage of another kind, which has a turn of its own: go on to that.
+            scrubbing.found[problem.code] += 1
+            log.warning("scrub broken off", extra={"what": what, "reason": str(problem)})
     scrubbing.doing = ""
     scrubbing.passes += 1
 

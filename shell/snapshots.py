@@ -18,7 +18,7 @@ from crypto.hashing import Digest
 from crypto.schema import U64, Count, Range, Size, decode, encode
 from crypto.validators import ValidatorSet
 from crypto.votes import Height
-from ledger.contracts.governance import get_epoch
+from ledger.contracts.governance import get_epoch, get_latest_epoch
 from ledger.exchange import StateKey
 from ledger.tree.cache import NodeCache
 from ledger.tree.chunks import make_chunk
@@ -198,6 +198,8 @@ async def answer_headers(snapshots: Snapshots, _peer_id: int, body: bytes) -> by
 async def answer_epoch(snapshots: Snapshots, _peer_id: int, body: bytes) -> bytes:
     query = _decoded(EpochQuery, body)
     chain = snapshots.chain
+    if query.epoch >= get_latest_epoch(chain.view()).epoch:
+        raise RequestRefused(NOT_HERE)
     following = get_epoch(chain.view(), query.epoch + 1)
     if following is None or following.first_height > chain.tip.height:
         raise RequestRefused(NOT_HERE)

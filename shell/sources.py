@@ -1,11 +1,13 @@
 """Work shared out among peers: whoever is bad or slow loses what it has, and others go on with it.
 
 A source that sent something wrong is asked no more; one that was slow, busy or out of reach a few
-times in a row neither. What it had in hand goes back to the front of the line at once.
+times in a row neither. What it had in hand goes back to the front of the line at once. One that
+answers each time at the last moment keeps nobody waiting: others take over what it has in hand.
 """
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -25,6 +27,9 @@ SLOW_MAX: Final = 3
 """A source that fails so many times in a row, without sending anything wrong, is left alone."""
 
 PAUSE_S: Final = 0.5
+
+TAKE_OVER_S: Final = 10.0
+"""Who has nothing to do takes over what has been in other hands for so long."""
 
 WRONG: Final = (DecodeError, CryptoError, InvalidBlock, InvalidTransaction, BlockNotOurs)
 """What a source is given up for at once: it sent what does not hold."""
@@ -84,25 +89,46 @@ async def share_out(
     A job that is broken off is begun again by another: it has to remember what it has.
     """
     waiting = deque(jobs)
-    under_way: set[int] = set()
+    under_way: dict[int, asyncio.Task[None]] = {}  # The longest in hand first.
+    begun_s: dict[int, float] = {}
+    losers: set[int] = set()
+
+    async def do(peer_id: int, job: T) -> None:
+        """Have one job done, or give it back."""
+        begun_s[peer_id] = time.monotonic()
+        under_way[peer_id] = asyncio.ensure_future(work(peer_id, job))
+        try:
+            await under_way[peer_id]
+            sources.in_a_row[peer_id] = 0
+        except (P2pError, *WRONG) as problem:
+            waiting.appendleft(job)
+            note_fault(sources, peer_id, problem)
+        except asyncio.CancelledError:
+            if peer_id not in losers:
+                raise
+            waiting.appendleft(job)
+        finally:
+            under_way.pop(peer_id).cancel()
+
+    def take_over() -> None:
+        """Have who has had a job in hand for very long give it back, and get no other."""
+        holder = next(iter(under_way), None)
+        if holder is None or holder in losers:
+            return
+        if time.monotonic() - begun_s[holder] >= TAKE_OVER_S:
+            losers.add(holder)
+            sources.slow[holder] += 1
+            under_way[holder].cancel()
 
     async def serve(peer_id: int) -> None:
-        while peer_id in sources.peers and (waiting or under_way):
-            if not waiting:  # What others have in hand may come back.
-                await asyncio.sleep(PAUSE_S / 10)
+        while peer_id in sources.peers and peer_id not in losers and (waiting or under_way):
+            if waiting:
+                await do(peer_id, waiting.popleft())
+                if sources.in_a_row[peer_id]:
+                    await asyncio.sleep(PAUSE_S)
                 continue
-            job = waiting.popleft()
-            under_way.add(peer_id)
-            try:
-                await work(peer_id, job)
-                sources.in_a_row[peer_id] = 0
-            except (P2pError, *WRONG) as problem:
-                waiting.appendleft(job)
-                note_fault(sources, peer_id, problem)
-            finally:
-                under_way.discard(peer_id)
-            if sources.in_a_row[peer_id]:
-                await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(PAUSE_S / 10)  # What others have in hand may come back.
+            take_over()
 
     tasks = [asyncio.create_task(serve(peer_id)) for peer_id in tuple(sources.peers)]
     try:

@@ -9,6 +9,7 @@ is then asked last.
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,9 @@ BLOCKS_PER_ASK: Final = 4
 EXECUTION_TIMEOUT_MS: Final = 20_000
 FAILURES_MAX: Final = 1 << 10
 STALE_S: Final = 10.0
+
+VISIT_S: Final = 30.0
+"""So long one address is taken from; then it is the next one's turn, whatever it still has."""
 
 Address = tuple[str, int]
 
@@ -160,13 +164,20 @@ def check_certified(message: Blocks, chain: Chain) -> None:
 
 
 async def _visit(visits: Visits, address: Address) -> None:
-    """Take all that one address has; remember whether it helped."""
+    """Take what one address has, and not for ever; remember whether it helped.
+
+    One that gives each block at the last moment would else keep this node with it, and behind.
+    """
     height = visits.replica.chain.tip.height
+    over_s = time.monotonic() + VISIT_S
     try:
         async with visits.following.network.visit(*address) as visit:
             while await _take_blocks(visits, visit):
                 visits.has_all = False
-            visits.has_all = True
+                if time.monotonic() >= over_s:
+                    break
+            else:
+                visits.has_all = True
     except (P2pError, DecodeError, InvalidBlock, Unhelpful) as problem:
         visits.failures[address] = min(visits.failures[address] + 1, FAILURES_MAX)
         log.info("visit failed", extra={"peer": _text(address), "reason": str(problem)})

@@ -42,7 +42,7 @@ from storage.keys import (
     transactions_prefix,
 )
 from storage.rows import RowDamaged, open_row
-from storage.world import Row, oldest_row, stale_pages
+from storage.world import Row, needed_from, oldest_row, stale_pages
 
 BLOCKS_KEPT_MIN: Final = 64
 """As many blocks as a start checks, and far more than a fence waits for."""
@@ -138,9 +138,8 @@ def pruned_ranges(chain: Chain) -> list[tuple[bytes, bytes | None]]:
 
 
 def _provable_from(chain: Chain) -> int:
-    """Return the oldest height whose root needs a proof, as the settings are now."""
-    world = chain.world
-    return max(world.oldest_provable, chain.tip.height - world.limits.proof_heights + 1)
+    """Return the oldest height whose root needs a proof, as settings and pins are now."""
+    return max(chain.world.oldest_provable, needed_from(chain.world, chain.tip.height))
 
 
 def _prune(

@@ -156,7 +156,7 @@ def stage_world(
     Nothing else may stage or prove meanwhile. Raises `StateCorrupt` for a damaged tree.
     """
     assert height == world.height + 1, "blocks follow one another"
-    oldest = max(world.oldest_provable, _needed_from(world, height))
+    oldest = max(world.oldest_provable, needed_from(world, height))
     pruned = _pruned_rows(world.database, oldest)
     return (yield from _stage(world.nodes, world.height, writes, height, oldest, pruned))
 
@@ -207,7 +207,7 @@ def prove_entries(world: World, height: int, root: Digest, keys: Sequence[bytes]
         raise _damaged(world, height, problem) from problem
 
 
-def _needed_from(world: World, height: int) -> int:
+def needed_from(world: World, height: int) -> int:
     """Return the first root to keep once `height` is the tip: no pin holds for ever."""
     proof_heights = world.limits.proof_heights
     needed = height - proof_heights + 1

@@ -7,18 +7,20 @@ from pathlib import Path
 import pytest
 
 from consensus.effects import Persist
+from consensus.records import VoteRecord, encode_record
 from consensus.state import Config
 from crypto.hashing import Digest
 from crypto.signatures import sign_preimage
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
+from crypto.votes import FIRST_VIEW, Height, VoteType
 from ledger.identity_payloads import DirectoryNote, ShareDirectory
 from ledger.parameters import TX_WINDOW_MS_LIMIT
 from ledger.replay import ReplayWindow
 from ledger.transactions import Transaction, decode_transaction
 from shell.chain import open_live_chain
-from shell.journal import VoteJournal, append_votes
+from shell.journal import VoteJournal, append_votes, rotate_votes
 from shell.restart import Restarted, begin_journal, restart
-from storage.journal import close_journal, open_journal
+from storage.journal import append, close_journal, open_journal
 from storage.layout import NodeLayout
 from storage.place import keep_place
 from storage.sidecars import close_sidecars
@@ -177,3 +179,34 @@ def perform(journal: Path, started: Restarted) -> None:
         if isinstance(effect, Persist):
             append_votes(votes, effect.records)
     close_journal(opened)
+
+
+async def test_a_ledger_that_is_put_back_raises_the_fence_after_a_rotation_too(
+    live: LiveChain, tmp_path: Path
+) -> None:
+    """By a snapshot of an earlier height, or a backup of `ledger/`: later votes would be lost."""
+    folder = journal_of(live, tmp_path / "journal")
+    journal, encoded = open_journal(folder)
+    append(journal, [encode_record(prepare_at(height)) for height in (4, 5)])
+    close_journal(journal)
+    journal, encoded = open_journal(folder)
+
+    rotate_votes(journal, encoded, 5)  # What `medledger prune run` does, and a long journal.
+    close_journal(journal)
+
+    fence = start(live, folder).state.fence
+    assert live.chain.tip.height == 0
+    assert fence is not None
+    assert fence.reason == "the vote journal is ahead of the stored blocks"
+    assert fence.signed_height == 5
+
+
+def prepare_at(height: int) -> VoteRecord:
+    return VoteRecord(
+        vote=VoteType.PREPARE,
+        epoch=Epoch(0),
+        height=Height(height),
+        view=FIRST_VIEW,
+        digest=Digest(bytes(32)),
+        signature=bytes(64),
+    )
