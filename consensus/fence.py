@@ -78,7 +78,8 @@ def lift_if_passed(state: ReplicaState) -> list[Effect] | None:
     state.fence = None
     records: list[Record] = [FenceLifted(height=state.tip.height)]
     if boots.strangers:  # They have ended: from now on they are starts of our own.
-        boots.number = max(boots.number, *boots.strangers.values())
+        # Starts that are shown later with numbers up to theirs are earlier ones as well.
+        boots.number = max(boots.number, *boots.strangers.values()) + BOOTS_KEPT + 1
         boots.earlier = (*boots.earlier, *boots.strangers)[-BOOTS_KEPT:]
         boots.strangers, boots.seen, boots.said = {}, NOBODY, None
         records.append(

@@ -98,14 +98,22 @@ class RestartDocument:
 
     @property
     def tip(self) -> TipStatement:
-        """The highest block: the chain goes on above it."""
-        return max(self.statements, key=lambda one: one.height)
+        """The highest block: the chain goes on above it.
+
+        A block that was lost at an earlier restart may be higher than any decided since, so the
+        epoch in which a block was decided counts first: it rises with heights and at restarts.
+        """
+        return max(self.statements, key=_rank)
 
     @property
     def epoch(self) -> Epoch:
         """The epoch in which it goes on: above every epoch in which somebody has stopped."""
         latest = max(one.epoch for one in self.statements)
         return after_restart(under_restart(self.tip.epoch, latest))
+
+
+def _rank(stated: TipStatement) -> tuple[int, int]:
+    return 0 if stated.certificate is None else stated.certificate.epoch, stated.height
 
 
 def statement_preimage(

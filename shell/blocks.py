@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,16 +29,19 @@ UPLOAD_BYTES_TARGET: Final = 4 << 20
 
 CHUNK_BYTES: Final = 64 << 10
 
+TO_ONE_MAX: Final = 2
+"""Uploads to one peer: the next question may overtake the word that the last answer has come."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Uploads:
-    """Whom this node uploads blocks to now, and who uploads to it: each at most once at a time.
+    """How many uploads of blocks go to each peer now, and come from it.
 
     What waits for its turn would wait in our memory, for as long as a peer likes to be slow.
     """
 
-    to: set[int] = field(default_factory=set)
-    coming: set[int] = field(default_factory=set)
+    to: Counter[int] = field(default_factory=Counter)
+    coming: Counter[int] = field(default_factory=Counter)
     refused: int = 0
 
 
@@ -45,8 +49,8 @@ async def push_blocks(
     network: Network, uploads: Uploads, mending: Mending, effect: SendBlocks
 ) -> None:
     """Upload decided blocks from storage; none, if this node does not have the first whole."""
-    with _alone(uploads, uploads.to, effect.to) as is_first:
-        if is_first:
+    with _turn(uploads, uploads.to, effect.to, TO_ONE_MAX) as may_go:
+        if may_go:
             await _push(network, effect.to, Blocks(blocks=_stored_blocks(mending, effect)))
 
 
@@ -74,8 +78,8 @@ async def push_proposal(
 ) -> None:
     """Upload an undecided block; its transactions are asked for by hash."""
     checked = proposals.checked.get(effect.digest)
-    with _alone(uploads, uploads.to, effect.to) as is_first:
-        if is_first and checked is not None:
+    with _turn(uploads, uploads.to, effect.to, TO_ONE_MAX) as may_go:
+        if may_go and checked is not None:
             await _push(network, effect.to, Proposal(block=checked.block, bodies=b""))
 
 
@@ -94,8 +98,8 @@ async def on_upload(
     """
     if not is_asked(peer_id):
         raise RequestRefused("not_asked")
-    with _alone(uploads, uploads.coming, peer_id) as is_first:
-        if not is_first:
+    with _turn(uploads, uploads.coming, peer_id, 1) as may_come:
+        if not may_come:
             raise RequestRefused("one_at_a_time")
         received = await _received(chunks)
         try:
@@ -157,18 +161,17 @@ def _check_bodies(one: CertifiedBlock, chain_id: ChainId) -> None:
 
 
 @contextlib.contextmanager
-def _alone(uploads: Uploads, busy: set[int], peer_id: int) -> Iterator[bool]:
-    """Say whether nothing of this peer is under way yet; until the end something is."""
-    is_first = peer_id not in busy
-    if not is_first:
+def _turn(uploads: Uploads, busy: Counter[int], peer_id: int, most: int) -> Iterator[bool]:
+    """Say whether one more upload may go on for this peer, and count it until it ends."""
+    if busy[peer_id] >= most:
         uploads.refused += 1
         yield False
         return
-    busy.add(peer_id)
+    busy[peer_id] += 1
     try:
         yield True
     finally:
-        busy.discard(peer_id)
+        busy[peer_id] -= 1
 
 
 async def _push(network: Network, peer_id: int, message: Message) -> None:

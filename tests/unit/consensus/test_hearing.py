@@ -402,10 +402,31 @@ def test_a_stranger_that_has_ended_is_a_start_of_our_own_once_the_fence_falls() 
 
     assert written(effects) == [
         FenceLifted(height=Height(3)),
-        Booted(number=7, boot_id=NOW, earlier=(BEFORE, STRANGER)),
+        Booted(number=8 + BOOTS_KEPT, boot_id=NOW, earlier=(BEFORE, STRANGER)),
     ]
     hand(state, 1, echo(NOW, boots=(boot(3, STRANGER, number=7),)))
     assert state.fence is None
+
+
+def test_one_liar_that_kept_all_our_starts_cannot_fence_us_again_and_again() -> None:
+    """A replica that lost its journal knows none of them; each could be shown at another time."""
+    state = fenced_by_a_stranger(is_alive=False)
+    follow(state, 3)
+
+    for number in range(7, 0, -1):
+        other = boot(3, b"start number %03d" % number, number=number)
+        hand(state, 1, echo(NOW, boots=(other,)))
+
+    assert state.fence is None
+
+
+def test_a_start_after_those_that_were_shown_is_a_stranger_still() -> None:
+    state = fenced_by_a_stranger(is_alive=False)
+    follow(state, 3)
+
+    hand(state, 1, echo(NOW, boots=(boot(3, b"start number 008", number=8),)))
+
+    assert state.fence is not None
 
 
 def test_while_a_twin_lives_the_fence_does_not_fall() -> None:

@@ -176,6 +176,16 @@ def test_the_set_after_a_restart_is_that_above_the_highest_block_whatever_others
     assert document.epoch == 2 * RESTART_EPOCHS + 1
 
 
+def test_a_block_lost_at_an_earlier_restart_is_no_block_to_go_on_above() -> None:
+    """Node 3 was left behind there with a block more, and states it when all are lost again."""
+    proof = replace(committed(FIRST), epoch=LATER)
+    since = [stated(one, 1, epoch=LATER, certificate=proof) for one in range(3)]
+
+    document = combine([*since, stated(3, 2)])
+
+    assert (document.tip.height, document.epoch) == (1, 2 * RESTART_EPOCHS)
+
+
 def test_a_wrong_number_of_sets_in_a_document_moves_no_epoch() -> None:
     state = start((STUCK, replace(ORDER, epoch=Epoch(LATER + 1))))
 
