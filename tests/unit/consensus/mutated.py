@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from consensus.messages import Message
 from crypto.encoding import pack
 from crypto.schema import to_plain
 
@@ -16,8 +15,8 @@ Path = tuple[int, ...]
 EDGES: Final = (0, 1, 2, 3, 4, 9, 64, 2**16 - 1, 2**32 - 1, 2**63, 2**64 - 1)
 
 
-def mutate(message: Message, others: Sequence[Message], draw: random.Random) -> bytes:
-    """The encoding of `message` with one to three of its parts replaced."""
+def mutate(message: object, others: Sequence[object], draw: random.Random) -> bytes:
+    """The encoding of a wire-type value with one to three of its parts replaced."""
     plain: object = to_plain(message)
     parts = [part for one in (message, *others) for _, part in walk(to_plain(one))]
     for _ in range(draw.randint(1, 3)):

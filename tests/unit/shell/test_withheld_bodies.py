@@ -121,14 +121,13 @@ async def test_what_was_withheld_is_fetched_from_whoever_voted(live: LiveChain) 
     assert peers.asked == [HOLDER], "who voted for the block has promised to have it"
 
 
-@pytest.mark.parametrize("lie", ["nothing", "silence", "junk", "unsigned", "sidecars", "others"])
+@pytest.mark.parametrize("lie", ["nothing", "silence", "junk", "sidecars", "others"])
 async def test_a_holder_that_lies_is_followed_by_the_next(live: LiveChain, lie: str) -> None:
     first, second, other = signed(live, 3)
     lies: dict[str, Answer] = {
         "nothing": nothing,
         "silence": silence,
         "junk": junk,
-        "unsigned": items((first.signed[:-SIGNATURE_BYTES] + bytes(SIGNATURE_BYTES), ())),
         "sidecars": items((first.signed, (b"s" * 40,)), (second.signed, (b"s" * 40,))),
         "others": items((other.signed, ()), (other.signed, ())),
     }
@@ -140,6 +139,18 @@ async def test_a_holder_that_lies_is_followed_by_the_next(live: LiveChain, lie: 
     assert [one.transaction.signed for one in found] == [first.signed, second.signed]
     assert [one.sidecars for one in found] == [(), ()]
     assert peers.asked == [LIAR, HOLDER]
+
+
+async def test_a_listed_transaction_that_nobody_signed_is_not_taken(live: LiveChain) -> None:
+    """A block lists hashes of signed bytes: a liar can list, and then show, a false signature."""
+    (one,) = signed(live, 1)
+    forged = decode_transaction(
+        one.signed[:-SIGNATURE_BYTES] + b"\x01" * SIGNATURE_BYTES, live.chain.chain_id
+    )
+    peers = Peers({LIAR: items((forged.signed, ()))})
+
+    with pytest.raises(BodiesMissing):
+        await find_bodies(bodies_of(live, new_pool(), peers), [forged.signed_hash], (LIAR,))
 
 
 async def test_what_nobody_has_is_said_to_be_missing(live: LiveChain) -> None:
