@@ -22,6 +22,7 @@ from api.ports import (
     Tip,
     TransactionStatus,
 )
+from crypto.cid import Cid
 from crypto.envelopes import check_sidecar
 from crypto.hashing import ChainId, Digest, Domain
 from crypto.signatures import Scheme, sign, sign_preimage
@@ -245,7 +246,7 @@ class MemoryNode:
         return StorageReceipts(
             cid=cid,
             size_bytes=size_bytes,
-            receipts=tuple((index, self._promise(cid, size_bytes, index)) for index in (1, 2)),
+            receipts=tuple((index, self._promise(Cid(cid), size_bytes, index)) for index in (1, 2)),
             wanted=2,
         )
 
@@ -380,7 +381,7 @@ class MemoryNode:
         assert validators.digest() == header.validators, "the header names its own set"
         return validators.members[: validators.quorum.strong]
 
-    def _promise(self, cid: bytes, size_bytes: int, index: int) -> bytes:
-        payload = storage_receipt_payload(cid, size_bytes, index)  # type: ignore[arg-type]
+    def _promise(self, cid: Cid, size_bytes: int, index: int) -> bytes:
+        payload = storage_receipt_payload(cid, size_bytes, index)
         key = signing_key(f"node {index}", Scheme.ED25519)
         return sign(key, Domain.STORAGE_RECEIPT, self.chain_id, payload)

@@ -7,7 +7,7 @@ import pytest
 
 from api.errors import CODES
 from api.openapi import make_openapi
-from api.routes import ROUTES, Access
+from api.routes import ROUTES, Access, Route
 from tests.api.asking import Server
 from tests.api.ports_in_memory import MemoryNode
 from tests.unit.ledger.record_samples import DOCTOR
@@ -51,11 +51,11 @@ def test_path_parameters_of_the_description_are_those_of_the_path() -> None:
     ids=lambda route: f"{route.method} {route.path}",
 )
 async def test_an_address_that_needs_a_session_refuses_without_one(
-    server: Server, route: object
+    server: Server, route: Route
 ) -> None:
-    path = re.sub(r"\{\w+\}", "00", route.path)  # type: ignore[attr-defined]
+    path = re.sub(r"\{\w+\}", "00", route.path)
 
-    answer = await server.ask(route.method, path)  # type: ignore[attr-defined]
+    answer = await server.ask(route.method, path)
 
     assert answer.code == "session.required"
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from crypto.hashing import Digest
 from crypto.signatures import Scheme
 from crypto.validators import ReplicaId
+from ledger.accounts import OrgId
 from ledger.governance_payloads import (
     Change,
     ChangeParameters,
@@ -19,17 +21,17 @@ from tests.unit.ledger.governance_samples import ISLE, Council, admin
 from tests.unit.ledger.small_consortium import NORTH, SOUTH, account_of
 
 
-def propose(node: MemoryNode, change: Change, org: str = NORTH) -> bytes:
+def propose(node: MemoryNode, change: Change, org: str = NORTH) -> Digest:
     council = Council(chain=node.hospitals.chain)
     payload = Propose(epoch=council.epoch, expires_height=node.tip().height + 100, change=change)
     return node.accept("governance.propose", payload, admin(org)).tx_id
 
 
-def vote(node: MemoryNode, proposal: bytes, orgs: Sequence[str] = (NORTH, SOUTH)) -> None:
+def vote(node: MemoryNode, proposal: Digest, orgs: Sequence[OrgId] = (NORTH, SOUTH)) -> None:
     council = Council(chain=node.hospitals.chain)
     for org in orgs:
         epoch = council.proposal(proposal).epoch
-        ballot = Vote(proposal=proposal, epoch=epoch, org=org, accepts=True)  # type: ignore[arg-type]
+        ballot = Vote(proposal=proposal, epoch=epoch, org=org, accepts=True)
         node.accept("governance.vote", ballot, admin(org))
 
 

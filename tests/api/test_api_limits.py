@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ from tests.unit.ledger.small_consortium import account_of
 ME = f"/v1/people/{account_of(DOCTOR).hex()}"
 
 
-def limited(**limits: object) -> ApiConfig:
-    return ApiConfig(limits=LimitsConfig(**limits))  # type: ignore[arg-type]
+def limited(**limits: Any) -> ApiConfig:
+    return ApiConfig(limits=LimitsConfig(**limits))
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from consensus import core, normal_case, restore, soundness, view_change
 from consensus.effects import Broadcast, Effect, Persist
+from consensus.events import Event
 from consensus.mailbox import votes_at
 from consensus.messages import NewView, Prepare
 from consensus.records import Record, ViewChangeRecord, VoteRecord
@@ -53,8 +54,8 @@ def view_not_journaled(patch: Patch) -> None:
 def sent_before_durable(patch: Patch) -> None:
     """Every persist moves behind the message that it should have preceded."""
 
-    def handle(state: ReplicaState, event: object) -> list[Effect]:
-        effects = core.handle(state, event)  # type: ignore[arg-type]
+    def handle(state: ReplicaState, event: Event) -> list[Effect]:
+        effects = core.handle(state, event)
         late = [effect for effect in effects if isinstance(effect, Persist)]
         return [effect for effect in effects if not isinstance(effect, Persist)] + late
 

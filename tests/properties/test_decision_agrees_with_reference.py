@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from crypto.hashing import Digest
 from crypto.record_ids import AccountId, RecordId
 from ledger.access_payloads import (
     AccessGrant,
@@ -209,7 +210,7 @@ class History:
         grant = self.plain.grants[number]
         over = grant.revoked or self.ledger.next_ms >= grant.ends
         acts = self.plain.people[grant.patient][0] not in self.plain.suspended
-        receipt = self.ledger.revoke(grant.grant_id, grant.patient)  # type: ignore[arg-type]
+        receipt = self.ledger.revoke(Digest(grant.grant_id), grant.patient)
         assert receipt.accepted == (acts and not over), receipt.code
         grant.revoked = grant.revoked or receipt.accepted
 

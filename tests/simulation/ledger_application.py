@@ -8,7 +8,7 @@ simulator's: bodies are asked for by `host`, and a coroutine that only breathes 
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from consensus.blocks import Block, CertifiedBlock
 from consensus.effects import CheckProposal, Decide, Effect, RequestProposal
@@ -29,6 +29,7 @@ from shell import chain as live_chain
 from shell import proposals as proposing
 from shell.blocks import check_consistent
 from shell.bodies import Body
+from shell.clock import Clock
 from shell.execution import execute
 from shell.gossip import is_due
 from shell.journal import (
@@ -44,8 +45,10 @@ from shell.restart import restart_from
 from storage import blocks as stored_blocks
 from storage.chain import create_chain, has_chain, open_chain
 from storage.check import check_start, findings
+from storage.database import Database
 from storage.errors import BlockCorrupt, DatabaseCorrupt, JournalCorrupt, JournalMissing
 from storage.journal import create_journal
+from storage.sidecars import SidecarStore
 from storage.world import WorldLimits
 from tests.simulation.application import Verdict
 from tests.simulation.founding import Founding
@@ -132,11 +135,12 @@ class LedgerApplication:
     def start(self, config: Config, now_ms: int) -> tuple[ReplicaState, Sequence[Effect]]:
         """Open what is on the disk; raises what the storage room raises about it."""
         self.watch.now = now_ms
+        database = cast("Database", self.database)  # All of it that a chain asks for.
         stored = (
-            open_chain(self.database, self.founding.chain_id, limits=WORLD_LIMITS)  # type: ignore[arg-type]
-            if has_chain(self.database)  # type: ignore[arg-type]
+            open_chain(database, self.founding.chain_id, limits=WORLD_LIMITS)
+            if has_chain(database)
             else create_chain(
-                self.database,  # type: ignore[arg-type]
+                database,
                 self.founding.chain_id,
                 self.founding.writes,
                 time_ms=self.founding.created_ms,
@@ -150,7 +154,7 @@ class LedgerApplication:
         proposals = Proposals(
             chain=chain,
             pool=pool,
-            clock=self.watch,  # type: ignore[arg-type]
+            clock=cast("Clock", self.watch),
             replica=self.replica,
         )
         restarted = restart_from(
@@ -345,7 +349,8 @@ class LedgerApplication:
 
     def execute(self, decided: Decide) -> BlockExecuted:
         running = self.running
-        run_to_end(execute(running.chain, running.proposals, None, decided))  # type: ignore[arg-type]
+        sidecars = cast("SidecarStore", None)  # No simulated transaction has any.
+        run_to_end(execute(running.chain, running.proposals, sidecars, decided))
         height = decided.block.height
         proposing.forget(running.proposals, height)
         forget_votes(running.votes, height)

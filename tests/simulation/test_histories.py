@@ -8,6 +8,7 @@ event (`monitor`).
 import os
 import subprocess
 import sys
+from functools import partial
 from statistics import median
 
 import pytest
@@ -106,7 +107,7 @@ def test_all_replicas_restarted_at_random_times_commit_again(n: int, seed: int) 
             cluster.at(
                 cluster.random.randint(500, 15_000),
                 "outage",
-                lambda replica=replica: cluster.take_down(replica, for_ms=700),  # type: ignore[misc]
+                partial(cluster.take_down, replica, for_ms=700),
             )
 
     with reported(cluster):

@@ -8,8 +8,10 @@ from click.testing import CliRunner
 from cli import medledger
 from commands import sim
 from tests.simulation import __main__ as verbs
+from tests.simulation.cluster import Cluster
 from tests.simulation.histories import draw_history
-from tests.simulation.monitor import Violation
+from tests.simulation.host import Host
+from tests.simulation.monitor import Monitor, Violation
 from tests.simulation.report import ARTIFACTS
 from tests.simulation.run import load_history, run_one, save_history
 from tests.simulation.shrink import shrink
@@ -46,8 +48,9 @@ def test_a_failing_seed_is_cut_to_its_cause_and_replays_to_the_event(
 ) -> None:
     """A violation that needs the liar alone: shrinking leaves the liar and takes the faults."""
 
-    def find_liar(monitor: object, host: object, *_: object) -> None:
-        if host.world.behaviours and host.application.height > 2:  # type: ignore[attr-defined]
+    def find_liar(_monitor: Monitor, host: Host, *_: object) -> None:
+        assert isinstance(host.world, Cluster)
+        if host.world.behaviours and host.application.height > 2:
             raise Violation("S1: planted for this test")
 
     monkeypatch.chdir(tmp_path)

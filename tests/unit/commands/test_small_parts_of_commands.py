@@ -190,7 +190,9 @@ def test_the_bundle_is_fhir_and_speaks_of_one_patient() -> None:
 def test_the_letter_is_a_pdf_whose_table_leads_to_its_objects() -> None:
     document = pdf_letter()
 
-    start = int(re.search(rb"startxref\n(\d+)\n%%EOF\n\Z", document)[1])  # type: ignore[index]
+    trailer = re.search(rb"startxref\n(\d+)\n%%EOF\n\Z", document)
+    assert trailer is not None
+    start = int(trailer[1])
     lines = document[start:].split(b"\n")
     count = int(lines[1].split()[1])
     for number, line in enumerate(lines[3 : 2 + count], 1):

@@ -123,9 +123,9 @@ def height(process: Process) -> int:
     return -1 if process.state is None else process.state.tip.height
 
 
-def conflicts(world: World) -> dict[tuple[int, Slot], set[Digest]]:
+def conflicts(world: World) -> dict[Slot, set[Digest]]:
     """Slots of a replica in which more than one digest was let out."""
-    return {slot: found for slot, found in world.signed.items() if len(found) > 1}  # type: ignore[misc]
+    return {slot: found for slot, found in world.signed.items() if len(found) > 1}
 
 
 def perform(world: World, process: Process, effects: list[Effect]) -> None:

@@ -38,7 +38,7 @@ def render_page(page: str) -> str:
     for mark, kinds in (("messages", MESSAGE_KINDS), ("parts", PARTS)):
         table = f"<!-- {mark} -->\n\n{render(kinds)}\n\n"
         pattern = rf"<!-- {mark} -->\n\n(?:\|.*\n)*\n?"
-        page = re.sub(pattern, lambda _, table=table: table, page)  # type: ignore[misc]
+        page = re.sub(pattern, table.replace("\\", r"\\"), page)
     return page
 
 

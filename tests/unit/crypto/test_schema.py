@@ -339,7 +339,7 @@ def test_a_decoded_instance_is_as_frozen_as_a_made_one() -> None:
     assert decoded == Single(value=5)
     assert hash(decoded) == hash(Single(value=5))
     with pytest.raises(AttributeError):
-        decoded.value = 6  # type: ignore[misc]
+        decoded.value = 6  # type: ignore[misc]  # That it is refused is the point.
 
 
 def test_what_annotations_cannot_say_is_our_own_mistake() -> None:

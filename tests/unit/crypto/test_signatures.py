@@ -1,4 +1,5 @@
 import hashlib
+from typing import Literal
 
 import pytest
 from ecdsa import NIST256p
@@ -190,11 +191,11 @@ def test_a_point_outside_the_prime_order_group_is_no_key() -> None:
 def test_every_altered_scalar_form_is_refused_before_any_arithmetic(scheme: Scheme) -> None:
     good = make_job(scheme).signature
     order = P256_ORDER if scheme is Scheme.P256 else ED25519_ORDER
-    endian = "big" if scheme is Scheme.P256 else "little"
+    endian: Literal["big", "little"] = "big" if scheme is Scheme.P256 else "little"
 
     for scalar in (order, order + 1, 2**256 - 1):
         with pytest.raises(InvalidSignature):
-            check_signature_form(scheme, good[:32] + scalar.to_bytes(32, endian))  # type: ignore[arg-type]
+            check_signature_form(scheme, good[:32] + scalar.to_bytes(32, endian))
     for length in (0, 63, 65):
         with pytest.raises(InvalidSignature):
             check_signature_form(scheme, (good + good)[:length])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from crypto.record_ids import RecordId
+from crypto.record_ids import AccountId, RecordId
 from ledger.access_payloads import Categories, RecordList, RoleAt, WholeOrganisation
 from ledger.access_state import grants_key
 from ledger.accounts import Role, account_key, organisation_key
@@ -158,7 +158,7 @@ def test_a_record_that_does_not_exist_yet_has_recipients(
 def test_a_receipt_names_a_few_of_many_and_counts_them_all(
     world: Hospitals, facts: RecordFacts
 ) -> None:
-    strangers = [world.envelope(bytes([n]) * 32, b"\x00" * 16) for n in range(1, 20)]  # type: ignore[arg-type]
+    strangers = [world.envelope(AccountId(bytes([n]) * 32), b"\x00" * 16) for n in range(1, 20)]
     wanted = recipients(world.chain.state, facts, time_ms=world.time_ms)
 
     with pytest.raises(Refused) as refusal:

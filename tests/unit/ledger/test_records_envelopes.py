@@ -1,10 +1,11 @@
 """`records.envelopes` and `records.reseal`: keys for who came later, and keys taken away."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from crypto.record_ids import RecordId, SealId, VersionId
+from crypto.record_ids import AccountId, RecordId, SealId, VersionId
 from ledger.listing import pending_seals
 from ledger.receipts import Receipt
 from ledger.records_payloads import RecordEnvelopes
@@ -190,7 +191,7 @@ def test_a_page_names_records_and_versions_that_exist(
 
 def test_a_full_seal_takes_no_more(world: Hospitals, record_id: RecordId) -> None:
     world.grant(world.terms(SOUTH_DOCTOR))
-    full = [world.envelope(bytes([n]) * 32, b"\x00" * 16) for n in range(256)]  # type: ignore[arg-type]
+    full = [world.envelope(AccountId(bytes([n]) * 32), b"\x00" * 16) for n in range(256)]
     overlay = Overlay(world.chain.state)
     put_seal(overlay, replace(world.seal(record_id), envelopes=tuple(full)))
     world.chain.state.apply(overlay.writes)
@@ -346,9 +347,9 @@ def test_versions_are_sealed_afresh_one_by_one(world: Hospitals, record_id: Reco
     ],
 )
 def test_a_reseal_names_what_exists(
-    world: Hospitals, record_id: RecordId, change: dict[str, bytes], code: str
+    world: Hospitals, record_id: RecordId, change: dict[str, Any], code: str
 ) -> None:
-    reseal = replace(world.make_reseal(record_id), **change)  # type: ignore[arg-type]
+    reseal = replace(world.make_reseal(record_id), **change)
 
     assert world.submit("records.reseal", reseal, PATIENT).code == code
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crypto.cid import RAW, make_cid
-from crypto.hashing import Digest, Domain
+from crypto.hashing import ChainId, Digest, Domain
 from crypto.record_ids import AccountId
 from crypto.schema import encode
 from crypto.signatures import Scheme, sign
@@ -333,12 +333,12 @@ def test_a_receipt_speaks_of_one_blob_one_size_one_validator_and_one_chain(
         + (size_bytes + (part == "size")).to_bytes(8, "big")
         + (1 if part == "validator" else 0).to_bytes(2, "big")
     )
-    chain_id = world.chain.chain_id if part != "chain" else b"\x00" * 32
+    chain_id = world.chain.chain_id if part != "chain" else ChainId(b"\x00" * 32)
     domain = Domain.VOTE if part == "domain" else Domain.STORAGE_RECEIPT
     key = signing_key("node 0", Scheme.ED25519)
     forged = StorageReceipt(
         validator=ReplicaId(0),
-        signature=sign(key, domain, chain_id, payload),  # type: ignore[arg-type]
+        signature=sign(key, domain, chain_id, payload),
     )
     seal = replace(put.seal, storage_receipts=(forged,))
 

@@ -1,4 +1,5 @@
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,15 +118,15 @@ def test_blocks_are_added_in_order_and_time_rises() -> None:
         window.add_block(5, START_MS, [])
 
 
-def status_of(**changes: object) -> Status:
-    facts = {
+def status_of(**changes: Any) -> Status:
+    facts: dict[str, Any] = {
         "receipt": None,
         "is_pending": False,
         "window_ms": (START_MS, START_MS + 10),
         "tip_time_ms": START_MS + 5,
         "indexed_from_ms": START_MS - 1,
     }
-    return transaction_status(**{**facts, **changes})  # type: ignore[arg-type]
+    return transaction_status(**{**facts, **changes})
 
 
 def test_a_receipt_says_what_became_of_a_transaction() -> None:

@@ -40,6 +40,7 @@ from ledger.transactions import (
 )
 from tests.unit.ledger.small_consortium import (
     CREATED_MS,
+    NORTH,
     Consortium,
     account_of,
     registration,
@@ -248,7 +249,7 @@ def test_a_client_is_told_before_it_signs(
 
 def test_signatures_inside_a_payload_can_be_checked_ahead() -> None:
     consortium = Consortium()
-    payload = registration(consortium.chain_id, "north", "dr. new", Role.DOCTOR)  # type: ignore[arg-type]
+    payload = registration(consortium.chain_id, NORTH, "dr. new", Role.DOCTOR)
     register = consortium.transaction("identity.register", payload, ADMIN)
     suspend = consortium.transaction("identity.suspend", PAYLOAD, ADMIN)
 

@@ -123,7 +123,7 @@ def test_an_empty_block_writes_nothing() -> None:
 def test_executing_again_gives_the_same_whatever_the_view_is_made_of() -> None:
     consortium, twin = Consortium(), Consortium()
     overlay = Overlay(Overlay(MemoryState(twin.state.entries())))
-    twin.state = overlay  # type: ignore[assignment]
+    twin.state = overlay  # type: ignore[assignment]  # It is read like any other state.
     payload = registration(twin.chain_id, NORTH, "dr. a", Role.DOCTOR)
     register = twin.transaction("identity.register", payload, ADMIN)
 

@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from typing import Any, cast
 
 import pytest
 
@@ -225,10 +226,10 @@ async def test_small_messages_leave_together() -> None:
                 writes.append(len(chunk))
                 send_on(chunk)
 
-            def __getattr__(self, name: str) -> object:
+            def __getattr__(self, name: str) -> Any:
                 return getattr(transport, name)
 
-        channel.link.outbox.transport = Counting()  # type: ignore[assignment]
+        channel.link.outbox.transport = cast("asyncio.Transport", Counting())
 
         for _ in range(1000):
             one.network.send(1, VOTE, bytes(200))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crypto.hashing import Digest
 from crypto.schema import decode
 from crypto.signatures import Scheme
 from crypto.validators import Epoch, ReplicaId
@@ -30,7 +31,7 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
     live.chain.stored.database.close()
 
 
-async def submit(live: LiveChain, kind: str, payload: Any, by: str, **options: Any) -> bytes:
+async def submit(live: LiveChain, kind: str, payload: Any, by: str, **options: Any) -> Digest:
     receipt = await live.submit(kind, payload, by, sidecars=(), **options)
     assert receipt.accepted, receipt.code
     check_reopened(live)
@@ -43,7 +44,7 @@ async def pass_change(live: LiveChain, change: Change, org: OrgId) -> None:
     propose = Propose(epoch=latest.epoch, expires_height=live.chain.tip.height + 9, change=change)
     proposal = await submit(live, "governance.propose", propose, admin(org))
     for voter in (NORTH, SOUTH):
-        ballot = Vote(proposal=proposal, epoch=latest.epoch, org=voter, accepts=True)  # type: ignore[arg-type]
+        ballot = Vote(proposal=proposal, epoch=latest.epoch, org=voter, accepts=True)
         await submit(live, "governance.vote", ballot, admin(voter))
 
 

@@ -9,6 +9,7 @@ import pytest
 from crypto.hashing import ChainId, Digest
 from crypto.merkle import merkle_root
 from crypto.schema import encode
+from crypto.votes import Height
 from ledger.blocks import genesis_header_digest, receipts_root
 from ledger.contract import SidecarPlace
 from ledger.tree.proofs import check_proof
@@ -189,7 +190,7 @@ def test_a_second_block_at_a_height_is_a_broken_consortium(chain: Chain) -> None
         commit_block(chain, other.block, other.result)
 
     assert get_block(chain, 1) == first.stored
-    assert not has_block(chain, other.height + 1, Digest(bytes(32)))  # type: ignore[arg-type]
+    assert not has_block(chain, Height(other.height + 1), Digest(bytes(32)))
 
 
 def test_a_block_is_seen_when_it_is_published_and_not_before(chain: Chain) -> None:
