@@ -18,9 +18,12 @@ from tests.simulation.host import crash, start
 from tests.simulation.ideal import ideal_world
 from tests.simulation.ledger_application import ledger_of
 
-SIZES: Final = (1, 2, 3, 4, 4, 4, 5, 6, 6, 7, 8, 9, 10)
-HISTORY_MS: Final = 12_000
-OUTAGES_MS: Final = (1, 50, 700, 4_000)
+SIZES: Final = (1, 2, 3, *(4,) * 8, 5, 5, 6, 6, 7, 7, 8, 9, 10)
+LENGTHS_MS: Final = (3_000, 4_000, 4_000, 5_000)
+LONG_MS: Final = 12_000
+LONG_SHARE: Final = 0.04
+LOADS_MS: Final = (20, 40, 40, 60, 100)
+OUTAGES_MS: Final = (1, 50, 400, 1_500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +57,21 @@ def draw_history(seed: int, *, replicas: int | None = None) -> History:
     count = draw.choice(SIZES) if replicas is None else replicas
     faulty_max = QuorumSystem(count).f
     liars = sorted(draw.sample(range(count), draw.randint(0, faulty_max)))
-    kinds = [draw.choice(FAULTS) for _ in range(draw.randint(1, 9))]
+    until_ms = LONG_MS if draw.random() < LONG_SHARE else draw.choice(LENGTHS_MS)
+    kinds = [draw.choice(FAULTS) for _ in range(draw.randint(1, 3 + until_ms // 2_000))]
     if len(liars) < faulty_max:  # There is room for disks that forget.
         kinds += [draw.choice(DISK_FAULTS) for _ in range(draw.randint(0, 3))]
     return History(
         seed=seed,
         replicas=count,
         network=_network(draw),
-        load_ms=draw.choice((20, 60, 60, 200)),
-        until_ms=HISTORY_MS,
+        load_ms=draw.choice(LOADS_MS) * (1 + count // 7),
+        until_ms=until_ms,
         liars=tuple((one, draw.choice(sorted(BEHAVIOURS))) for one in liars),
         faults=tuple(
-            sorted((_fault(draw, kind, count) for kind in kinds), key=lambda one: one.at_ms)
+            sorted(
+                (_fault(draw, kind, count, until_ms) for kind in kinds), key=lambda one: one.at_ms
+            )
         ),
     )
 
@@ -286,16 +292,17 @@ DISK_FAULTS: Final = ("wipe and rejoin", "old backup restored", "lost fsync", "b
 FAULTS: Final = tuple(one for one in HAPPENINGS if one not in DISK_FAULTS)
 
 
-def _fault(draw: random.Random, kind: str, count: int) -> Fault:
-    """Draw when, who, how long and how much."""
+def _fault(draw: random.Random, kind: str, count: int, until_ms: int) -> Fault:
+    """Draw when, who, how long and how much; in long histories it takes longer."""
+    scale = max(1, until_ms // 4_000)
     members = list(range(count))
     draw.shuffle(members)
     split = draw.randint(1, max(1, count - 1))
     one = Fault(
         kind=kind,
-        at_ms=draw.randint(100, HISTORY_MS - 50),
+        at_ms=draw.randint(100, until_ms - 50),
         replicas=(members[0],),
-        for_ms=draw.choice(OUTAGES_MS),
+        for_ms=draw.choice(OUTAGES_MS) * scale,
     )
     match kind:
         case "crash" | "loss of power" | "pause" | "full disk" if draw.random() < 0.15:
@@ -306,17 +313,17 @@ def _fault(draw: random.Random, kind: str, count: int) -> Fault:
             others = members[split:]
             if kind == "bridge partition" and len(others) > 1:
                 others = others[1:]
-            length = draw.choice((200, 2_000, 6_000))
+            length = draw.choice((200, 800, 2_000)) * scale
             return replace(
                 one, replicas=tuple(members[:split]), others=tuple(others), for_ms=length
             )
         case "clock step or skew":
             amount = draw.choice((-90, 40, 90, -3_000, 3_000, -20_000, 20_000))
-            return replace(one, amount=amount, for_ms=draw.choice((500, 3_000)))
+            return replace(one, amount=amount, for_ms=draw.choice((500, 1_000)) * scale)
         case "slow disk":
             return replace(one, amount=draw.choice((5, 30, 200)))
         case "old backup restored":
-            return replace(one, for_ms=draw.choice((500, 3_000)))
+            return replace(one, for_ms=draw.choice((400, 1_000)) * scale)
         case "bit flip":
             return replace(one, amount=draw.randrange(1 << 16))
         case _:
@@ -328,9 +335,9 @@ def _network(draw: random.Random) -> Faults:
     if draw.random() < 0.3:
         return Faults()
     return Faults(
-        loss=draw.choice((0.0, 0.01, 0.05, 0.2)),
+        loss=draw.choice((0.0, 0.0, 0.01, 0.05, 0.2)),
         duplication=draw.choice((0.0, 0.05, 0.3)),
         delay_min_ms=1,
-        delay_max_ms=draw.choice((5, 20, 100, 400)),
+        delay_max_ms=draw.choice((5, 10, 20, 20, 100, 400)),
         stragglers=draw.choice((0.0, 0.01, 0.1)),
     )

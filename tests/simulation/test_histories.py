@@ -22,7 +22,7 @@ from tests.simulation.report import reported
 SIZES = (1, 4, 5, 6, 7, 10)
 EVENTS_MEDIAN_MIN = 1_500
 HEIGHTS_MEDIAN_MIN = 20
-SHAPE_SEEDS = 5
+SHAPE_SEEDS = 11
 
 
 def test_a_drawn_history_keeps_every_invariant(seed: int) -> None:
