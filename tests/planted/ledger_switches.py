@@ -156,7 +156,7 @@ def variants_refused(patch: Patch) -> None:
 
 def time_not_checked(patch: Patch) -> None:
     """A block may be of any time after its parent's."""
-    patch.setattr(proposing, "check_time", lambda *_: 0)
+    patch.setattr(proposing, "_wait_ms", lambda *_, **__: 0)
 
 
 def flush_forgotten(patch: Patch) -> None:

@@ -102,6 +102,9 @@ class Application(Protocol):
 
     def propose(self, request: RequestProposal, now_ms: int) -> Block | None: ...
 
+    def note_heard(self, block: Block, now_ms: int) -> None:
+        """Remember when a proposed block arrived first."""
+
     def is_consistent(self, block: Block) -> bool:
         """Whether a block's fields repeat its header and its payload leads to it."""
 
@@ -232,6 +235,9 @@ class LogApplication:
             state=self.digest,
         )
         return make_block(header, certificate, payload)
+
+    def note_heard(self, block: Block, now_ms: int) -> None:
+        """Times are compared when a block is checked."""
 
     def is_consistent(self, block: Block) -> bool:
         header = read_header(block.header)

@@ -228,9 +228,17 @@ def receive(host: Host, sender: ReplicaId, parcel: Parcel) -> None:
         case _:
             message = make_verifiable(parcel, application.validator_sets())
             if _is_wanted(host, sender, message) and is_verified(host, message):
+                if isinstance(message, PrePrepare | NewView):
+                    _note_heard(host, message)
                 tell(host, MessageReceived(sender=sender, message=message))
             else:
                 host.invalid += 1
+
+
+def _note_heard(host: Host, message: PrePrepare | NewView) -> None:
+    """Block times are compared with the clock at which a proposal came."""
+    proposal = message.pre_prepare if isinstance(message, NewView) else message
+    host.application.note_heard(proposal.block, host.world.now_ms(host))
 
 
 def is_verified(host: Host, message: Message) -> bool:

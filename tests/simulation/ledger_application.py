@@ -256,6 +256,10 @@ class LedgerApplication:
         self.watch.now = now_ms
         return proposing.make_proposal(self.running.proposals, request)
 
+    def note_heard(self, block: Block, now_ms: int) -> None:
+        self.watch.now = now_ms
+        proposing.note_heard(self.running.proposals, block.digest)
+
     def is_consistent(self, block: Block) -> bool:
         try:
             proposing.decode_header(block)
@@ -284,7 +288,9 @@ class LedgerApplication:
             proposing._check_count(header, parameters)
             wait_ms = 0
             if request.is_fresh:
-                wait_ms = proposing._wait_ms(header, self.watch.now_ms(), parameters)
+                heard_ms = running.proposals.heard.get(block.digest)
+                now_ms = self.watch.now_ms()
+                wait_ms = proposing._wait_ms(header, now_ms, parameters, heard_ms=heard_ms)
             hashes = _distinct_hashes(block)
             found = {one: self._body(one) for one in hashes}
             missing = tuple(one for one, body in found.items() if body is None)
