@@ -19,7 +19,7 @@ from tests.simulation.ideal import ideal_world
 from tests.simulation.ledger_application import ledger_of
 
 SIZES: Final = (1, 2, 3, *(4,) * 8, 5, 5, 6, 6, 7, 7, 8, 9, 10)
-LENGTHS_MS: Final = (3_000, 4_000, 4_000, 5_000)
+LENGTHS_MS: Final = (3_500, 4_000, 4_500, 5_000)
 LONG_MS: Final = 12_000
 LONG_SHARE: Final = 0.04
 LOADS_MS: Final = (20, 40, 40, 60, 100)

@@ -16,7 +16,7 @@ from tests.simulation.report import ARTIFACTS
 from tests.simulation.run import load_history, run_one, save_history
 from tests.simulation.shrink import shrink
 
-SHORT = 31
+SHORT = 6
 """A seed with a short history: one silent liar among four."""
 
 
