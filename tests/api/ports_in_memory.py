@@ -25,17 +25,14 @@ from api.ports import (
 from crypto.cid import Cid
 from crypto.envelopes import check_sidecar
 from crypto.hashing import ChainId, Digest, Domain
-from crypto.signatures import Scheme, sign, sign_preimage
+from crypto.signatures import Scheme, sign
 from crypto.unixfs import LEAF_BYTES, cid_of_stream
-from crypto.validators import ReplicaId, Validator
+from crypto.validators import ReplicaId
 from crypto.votes import (
     FIRST_VIEW,
     NO_DIGEST,
-    CommitCertificate,
     Height,
-    VoteType,
     certificate_digest,
-    vote_preimage,
 )
 from genesis.files import dump_genesis
 from ledger.blocks import Header, header_digest, receipts_root, tx_root
@@ -55,8 +52,9 @@ from ledger.transactions import (
 from ledger.tree.proofs import prove_many
 from storage.errors import BlobMismatch, BlobMissing
 from tests.api.written_facts import make_facts
+from tests.unit.ledger.certified_headers import certify, lowest_voters
 from tests.unit.ledger.record_samples import Hospitals, sidecars_of
-from tests.unit.ledger.small_consortium import signing_key, vote_key_of
+from tests.unit.ledger.small_consortium import signing_key
 from tests.unit.ledger.state_tree_samples import StoredTree
 
 POOL_MAX = 1_000
@@ -359,27 +357,10 @@ class MemoryNode:
         )
 
     def _sealed(self, header: Header) -> SealedHeader:
-        digest = header_digest(header)
-        preimage = vote_preimage(
-            header.chain_id, header.epoch, VoteType.COMMIT, header.height, header.view, digest
-        )
-        certificate = CommitCertificate(
-            epoch=header.epoch,
-            height=header.height,
-            view=header.view,
-            digest=digest,
-            signatures=tuple(
-                (member.index, sign_preimage(vote_key_of(member), preimage))
-                for member in self._signers(header)
-            ),
-        )
-        return SealedHeader(header=header, certificate=certificate)
-
-    def _signers(self, header: Header) -> tuple[Validator, ...]:
-        """The lowest members that make a quorum."""
+        """Under the votes of the lowest members that make a quorum."""
         validators = epoch_at(self.tip_view, header.height).validators
         assert validators.digest() == header.validators, "the header names its own set"
-        return validators.members[: validators.quorum.strong]
+        return SealedHeader(header=header, certificate=certify(header, lowest_voters(validators)))
 
     def _promise(self, cid: Cid, size_bytes: int, index: int) -> bytes:
         payload = storage_receipt_payload(cid, size_bytes, index)

@@ -6,23 +6,21 @@ from typing import Any
 
 from client.trust import Trust, make_trust
 from crypto.hashing import Digest
-from crypto.signatures import Scheme, sign_preimage
 from crypto.validators import ReplicaId, ValidatorSet
 from crypto.votes import (
     FIRST_VIEW,
     NO_DIGEST,
-    CommitCertificate,
     Height,
     VoteType,
-    vote_preimage,
 )
-from ledger.blocks import Header, header_digest
+from ledger.blocks import Header
 from ledger.contracts.governance import FIRST_EPOCH
 from ledger.exchange import SealedHeader, Witness
 from ledger.state import MemoryState
 from ledger.tree.proofs import prove_many
+from tests.unit.ledger.certified_headers import certify, founding_key, lowest_voters
 from tests.unit.ledger.record_samples import Hospitals
-from tests.unit.ledger.small_consortium import genesis, signing_key, vote_key_of
+from tests.unit.ledger.small_consortium import genesis
 from tests.unit.ledger.state_tree_samples import StoredTree
 
 QUORUM = (0, 1, 2)
@@ -81,30 +79,12 @@ class CertifiedState:
 
         With `validators`: under commits of the lowest of them that make a quorum.
         """
-        digest = header_digest(header)
-        preimage = vote_preimage(
-            header.chain_id, header.epoch, vote, header.height, header.view, digest
-        )
-        signatures = tuple(
-            (
-                ReplicaId(signer),
-                sign_preimage(signing_key(f"node {key}", Scheme.ED25519), preimage),
-            )
-            for signer, key in zip(signers, keys or signers, strict=True)
-        )
         if validators is not None:
-            signatures = tuple(
-                (member.index, sign_preimage(vote_key_of(member), preimage))
-                for member in validators.members[: validators.quorum.strong]
-            )
-        certificate = CommitCertificate(
-            epoch=header.epoch,
-            height=header.height,
-            view=header.view,
-            digest=digest,
-            signatures=signatures,
-        )
-        return SealedHeader(header=header, certificate=certificate)
+            voters = lowest_voters(validators)
+        else:
+            pairs = zip(signers, keys or signers, strict=True)
+            voters = [(ReplicaId(signer), founding_key(key)) for signer, key in pairs]
+        return SealedHeader(header=header, certificate=certify(header, voters, vote=vote))
 
     def witness(
         self,

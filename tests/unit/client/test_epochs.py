@@ -7,12 +7,13 @@ import pytest
 from client.epochs import take_link
 from client.errors import CertificateRejected
 from client.trust import FOUNDING_EPOCH, check_header
-from crypto.signatures import Scheme, public_key, sign_preimage
+from crypto.signatures import Scheme, public_key
 from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
-from crypto.votes import CommitCertificate, Height, VoteType, vote_preimage
-from ledger.blocks import Header, header_digest
+from crypto.votes import Height
+from ledger.blocks import Header
 from ledger.exchange import EpochLink, SealedHeader
 from tests.unit.client.certified_state import CertifiedState
+from tests.unit.ledger.certified_headers import certify, founding_voters
 from tests.unit.ledger.small_consortium import signing_key
 
 NEXT = Epoch(1)
@@ -35,23 +36,7 @@ def link_to(certified: CertifiedState, validators: ValidatorSet, **changes: obje
 
 
 def sealed_by(header: Header, signers: tuple[int, ...]) -> SealedHeader:
-    digest = header_digest(header)
-    preimage = vote_preimage(
-        header.chain_id, header.epoch, VoteType.COMMIT, header.height, header.view, digest
-    )
-    certificate = CommitCertificate(
-        epoch=header.epoch,
-        height=header.height,
-        view=header.view,
-        digest=digest,
-        signatures=tuple(
-            (
-                ReplicaId(one),
-                sign_preimage(signing_key(f"node {one}", Scheme.ED25519), preimage),
-            )
-            for one in signers
-        ),
-    )
+    certificate = certify(header, founding_voters(signers))
     return SealedHeader(header=header, certificate=certificate)
 
 

@@ -13,16 +13,13 @@ from consensus.effects import Decide
 from crypto.envelopes import make_sidecar
 from crypto.hashing import Digest
 from crypto.schema import encode
-from crypto.signatures import Scheme, sign_preimage
 from crypto.validators import ReplicaId
 from crypto.votes import (
     FIRST_VIEW,
     NO_DIGEST,
     CommitCertificate,
     Height,
-    VoteType,
     certificate_digest,
-    vote_preimage,
 )
 from genesis.files import dump_genesis
 from ledger.blocks import BlockBodies, Header, header_digest, tx_root
@@ -37,8 +34,8 @@ from shell.proposals import Proposals
 from storage.chain import create_chain
 from storage.database import create_database
 from storage.sidecars import SidecarStore, open_sidecars, put_sidecars
+from tests.unit.ledger.certified_headers import certify, founding_voters
 from tests.unit.ledger.record_samples import Hospitals, sidecars_of
-from tests.unit.ledger.small_consortium import signing_key
 
 QUORUM = (0, 1, 2)
 
@@ -114,7 +111,7 @@ class LiveChain:
             parent_certificate=self.certificate,
             payload=b"".join(one.signed_hash for one in transactions),
         )
-        self.certificate = _certificate(header)
+        self.certificate = certify(header, founding_voters(QUORUM))
         bodies = encode(BlockBodies(transactions=tuple(one.signed for one in transactions)))
         return Decide(block=block, certificate=self.certificate, bodies=bodies)
 
@@ -138,24 +135,4 @@ def make_live_chain(folder: Path) -> LiveChain:
         chain=chain,
         proposals=Proposals(chain=chain, pool=pool, clock=Clock(), replica=ReplicaId(0)),
         sidecars=open_sidecars(folder / "sidecars"),
-    )
-
-
-def _certificate(header: Header) -> CommitCertificate:
-    digest = header_digest(header)
-    preimage = vote_preimage(
-        header.chain_id, header.epoch, VoteType.COMMIT, header.height, header.view, digest
-    )
-    return CommitCertificate(
-        epoch=header.epoch,
-        height=header.height,
-        view=header.view,
-        digest=digest,
-        signatures=tuple(
-            (
-                ReplicaId(index),
-                sign_preimage(signing_key(f"node {index}", Scheme.ED25519), preimage),
-            )
-            for index in QUORUM
-        ),
     )
