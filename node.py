@@ -47,7 +47,7 @@ from shell.membership import (
     is_mute,
     make_following,
 )
-from shell.mending import Mending, answer_copy, check_storage, keep_mending
+from shell.mending import Mending, check_storage, keep_mending
 from shell.networking import make_network
 from shell.opening import open_founded_chain, open_ledger
 from shell.own_keys import OwnKeys, open_own_keys, sign_at
@@ -273,7 +273,6 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
     receive = partial(receiving.receive, replica)
     is_asked = partial(replica_shell.is_asked, replica)
     network.serve_push(Kind.BLOCKS, partial(on_upload, receive, is_asked, replica.uploads))
-    network.serve(Kind.FIND_BLOCK, partial(answer_copy, node.chain))
     bodies = replica.bodies
     network.serve(Kind.FIND_TRANSACTIONS, partial(answer_transactions, bodies))
     network.serve(Kind.FIND_SIDECARS, partial(answer_sidecars, node.sidecars))

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from api.context import Api, address_of, decision_time_ms, maybe_account_of
+from api.context import Api, address_of, decision_time_ms, maybe_account_of, reading_much
 from api.entitlement import is_prefix_walkable, may_see_entry
 from api.errors import ApiError
 from api.limits import occupied
@@ -64,13 +64,14 @@ async def get_node(api: Api, _request: web.Request) -> web.StreamResponse:
 
 async def get_block(api: Api, request: web.Request) -> web.StreamResponse:
     """Return a decided block: header, signers, a page of transaction ids."""
-    block = api.ports.chain.block(_height(api, request))
-    if block is None:
-        raise _unknown_block(request)
     first = query_integer(request, "first", default=0, high=2**32)
     limit = query_integer(request, "limit", default=TRANSACTIONS_PAGE, high=TRANSACTIONS_PAGE_MAX)
-    page = block.transactions[first : first + limit]
-    return web.json_response(render_block(block, _ids(block, page), first=first))
+    async with reading_much(api, request):
+        block = api.ports.chain.block(_height(api, request))
+        if block is None:
+            raise _unknown_block(request)
+        page = block.transactions[first : first + limit]
+        return web.json_response(render_block(block, _ids(block, page), first=first))
 
 
 async def get_header(api: Api, request: web.Request) -> web.StreamResponse:
@@ -86,14 +87,15 @@ async def get_epochs(api: Api, request: web.Request) -> web.StreamResponse:
     """Prove the validators of later epochs: the last header before each, and its set."""
     after = query_integer(request, "after", default=0, high=2**63)
     chain = api.ports.chain
-    view, links = chain.view(), []
-    for epoch in range(after + 1, after + 1 + EPOCH_LINKS_MAX):
-        entry = get_epoch(view, epoch)
-        sealed = None if entry is None else chain.sealed_header(Height(entry.first_height - 1))
-        if entry is None or sealed is None:
-            break  # None, or one whose first block's parent is not decided yet.
-        links.append(EpochLink(sealed_header=sealed, validators=entry.validators))
-    return web.Response(body=encode(EpochLinks(links=tuple(links))), content_type=MSGPACK)
+    async with reading_much(api, request):
+        view, links = chain.view(), []
+        for epoch in range(after + 1, after + 1 + EPOCH_LINKS_MAX):
+            entry = get_epoch(view, epoch)
+            sealed = None if entry is None else chain.sealed_header(Height(entry.first_height - 1))
+            if entry is None or sealed is None:
+                break  # None, or one whose first block's parent is not decided yet.
+            links.append(EpochLink(sealed_header=sealed, validators=entry.validators))
+        return web.Response(body=encode(EpochLinks(links=tuple(links))), content_type=MSGPACK)
 
 
 async def witness(api: Api, request: web.Request) -> web.StreamResponse:

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
 from api.errors import ApiError
-from api.limits import Buckets, LimitsConfig, Slots, check_rate
+from api.limits import Buckets, LimitsConfig, Slots, check_rate, occupied
 from api.ports import Ports
 from api.sessions import Sessions, find_session
+from api.turns import Turn, taking
 from ledger.accounts import Account
 
 BEARER: Final = "Bearer "
@@ -46,6 +48,8 @@ class Api:
     uploaded: Buckets
     uploads: Slots
     large_bodies: Slots
+    large_reads: Slots
+    large_turn: Turn
     downloads: Slots
     waiting: Slots
     subscribers: Slots
@@ -75,6 +79,10 @@ def make_api(
         large_bodies=Slots(
             total_max=limits.large_bodies_max, each_max=limits.large_bodies_per_address_max
         ),
+        large_reads=Slots(
+            total_max=limits.large_reads_max, each_max=limits.large_reads_per_client_max
+        ),
+        large_turn=Turn(share=limits.large_reads_share),
         downloads=Slots(total_max=limits.downloads_max, each_max=limits.downloads_per_account_max),
         waiting=Slots(total_max=limits.waiting_max, each_max=limits.waiting_max),
         subscribers=Slots(
@@ -119,6 +127,16 @@ def maybe_account_of(request: web.Request) -> Account | None:
     """Return who asks, at an address that is open to all but shows more to some."""
     found: Account | None = request.get(ACCOUNT)
     return found
+
+
+@asynccontextmanager
+async def reading_much(api: Api, request: web.Request) -> AsyncIterator[None]:
+    """Read what keeps this node busy, when it is this client's turn; raise `limit.busy`."""
+    account = maybe_account_of(request)
+    client = address_of(request) if account is None else account.account_id
+    with occupied(api.large_reads, client, "too much is being read; ask again"):
+        async with taking(api.large_turn):
+            yield
 
 
 def address_of(request: web.Request) -> str:

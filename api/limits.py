@@ -30,7 +30,8 @@ class LimitsConfig:
 
     `upload_bytes` is an account's share of upload: it regains `per_s` and saves up to `burst`.
     `untaken` are transactions of one client that are under way or were turned away for good, each
-    of which cost a signature check; those that were taken cost nothing.
+    of which cost a signature check; those that were taken cost nothing. `large_reads_share` of the
+    node's time goes to whole blocks, proofs of receipts and changes of validators, whoever asks.
     """
 
     connections_max: int = 1_024
@@ -44,6 +45,9 @@ class LimitsConfig:
     uploads_per_account_max: int = 8
     large_bodies_max: int = 64
     large_bodies_per_address_max: int = 32
+    large_reads_max: int = 256
+    large_reads_per_client_max: int = 16
+    large_reads_share: float = 0.25
     downloads_max: int = 64
     downloads_per_account_max: int = 8
     waiting_max: int = 2_000

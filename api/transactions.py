@@ -4,7 +4,14 @@ import asyncio
 
 from aiohttp import web
 
-from api.context import Api, account_of, address_of, decision_time_ms, maybe_account_of
+from api.context import (
+    Api,
+    account_of,
+    address_of,
+    decision_time_ms,
+    maybe_account_of,
+    reading_much,
+)
 from api.entitlement import may_see_log
 from api.errors import ApiError
 from api.limits import charge, check_rate, occupied
@@ -95,29 +102,8 @@ async def get_proof(api: Api, request: web.Request) -> web.StreamResponse:
     signed, receipt = _decided(api, tx_id)
     if not _may_see(api, account_of(request), signed, receipt):
         raise ApiError("state.not_entitled", "the receipt is for who it speaks of")
-    chain = api.ports.chain
-    block, above = (
-        chain.block(Height(receipt.height)),
-        chain.sealed_header(Height(receipt.height + 1)),
-    )
-    if block is None or above is None:
-        raise ApiError("state.behind", "the block above is not decided here yet; try again")
-    hashes, leaves = [], []
-    for index, one in enumerate(block.transactions):
-        hashes.append(digest(Domain.SIGNED_TRANSACTION, chain.chain_id, one))
-        body = decode(SignedTransaction, one).body
-        _, found = _decided(api, transaction_id(chain.chain_id, body))
-        leaves.append(digest(Domain.RECEIPT, chain.chain_id, encode(found)))
-        if index % LOOKED_AT_BEFORE_A_TURN == 0:
-            await asyncio.sleep(0)
-    proof = ReceiptProof(
-        signed=signed,
-        receipt=receipt,
-        header=block.sealed_header.header,
-        above=above,
-        tx_path=make_inclusion_proof(hashes, receipt.index),
-        receipt_path=make_inclusion_proof(leaves, receipt.index),
-    )
+    async with reading_much(api, request):
+        proof = await _prove(api, signed, receipt)
     return web.Response(body=encode(proof), content_type=MSGPACK)
 
 
@@ -164,6 +150,33 @@ async def _hand_in(
         spoilt = sum(isinstance(one, NotTaken) and one.definite for one in answers)
         charge(api.untaken, client, spoilt - len(items))
     return answers
+
+
+async def _prove(api: Api, signed: bytes, receipt: Receipt) -> ReceiptProof:
+    """Make the ways to the roots from the leaves of the whole block, a few at a time."""
+    chain = api.ports.chain
+    block, above = (
+        chain.block(Height(receipt.height)),
+        chain.sealed_header(Height(receipt.height + 1)),
+    )
+    if block is None or above is None:
+        raise ApiError("state.behind", "the block above is not decided here yet; try again")
+    hashes, leaves = [], []
+    for index, one in enumerate(block.transactions):
+        hashes.append(digest(Domain.SIGNED_TRANSACTION, chain.chain_id, one))
+        body = decode(SignedTransaction, one).body
+        _, found = _decided(api, transaction_id(chain.chain_id, body))
+        leaves.append(digest(Domain.RECEIPT, chain.chain_id, encode(found)))
+        if index % LOOKED_AT_BEFORE_A_TURN == 0:
+            await asyncio.sleep(0)
+    return ReceiptProof(
+        signed=signed,
+        receipt=receipt,
+        header=block.sealed_header.header,
+        above=above,
+        tx_path=make_inclusion_proof(hashes, receipt.index),
+        receipt_path=make_inclusion_proof(leaves, receipt.index),
+    )
 
 
 async def _read_batch(api: Api, request: web.Request, *, bytes_max: int) -> bytes:

@@ -80,10 +80,12 @@ class Serving:
 
 
 def make_serving(terms: ServingTerms, guest_kinds: frozenset[int] | None) -> Serving:
+    """Return a link with nothing to answer yet; a guest is answered one thing at a time."""
+    slots = terms.slots if guest_kinds is None else 1
     return Serving(
         terms=terms,
         guest_kinds=guest_kinds,
-        slots={lane: asyncio.Semaphore(terms.slots) for lane in CONVERSATIONAL},
+        slots={lane: asyncio.Semaphore(slots) for lane in CONVERSATIONAL},
     )
 
 

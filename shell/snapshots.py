@@ -6,7 +6,6 @@ certificates, chunks and entries are checked against the roots in headers, recei
 against theirs.
 """
 
-import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from p2p.errors import RequestRefused
 from p2p.network import Network
 from shell.chain import Chain
 from shell.kinds import Kind
+from shell.turns import Turns, in_turn
 from storage.blocks import get_stored_header
 from storage.chain import StoredHeader
 from storage.errors import StorageError
@@ -226,7 +226,6 @@ async def answer_chunk(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes
     query = _decoded(ChunkQuery, body)
     _check_provable(snapshots, query.height)
     _pin(snapshots, peer_id, query.height)
-    await asyncio.sleep(0)  # One chunk is some milliseconds of work: others have their turn first.
     try:
         chunk = make_chunk(
             snapshots.nodes,
@@ -252,8 +251,8 @@ async def answer_receipts(snapshots: Snapshots, _peer_id: int, body: bytes) -> b
     return encode(FoundReceipts(receipts=receipts))
 
 
-def serve_snapshots(network: Network, snapshots: Snapshots) -> None:
-    """Answer peers that come from far behind."""
+def serve_snapshots(network: Network, snapshots: Snapshots, turns: Turns) -> None:
+    """Answer peers that come from far behind, each in its turn."""
     for kind, answer in (
         (Kind.OFFER_SNAPSHOT, answer_offer),
         (Kind.FIND_EPOCH, answer_epoch),
@@ -262,7 +261,7 @@ def serve_snapshots(network: Network, snapshots: Snapshots) -> None:
         (Kind.STATE_CHUNK, answer_chunk),
         (Kind.FIND_RECEIPTS, answer_receipts),
     ):
-        network.serve(kind, partial(answer, snapshots))
+        network.serve(kind, in_turn(turns, partial(answer, snapshots)))
 
 
 def _check_provable(snapshots: Snapshots, height: int) -> None:

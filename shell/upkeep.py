@@ -2,6 +2,7 @@
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from config import NodeConfig
@@ -9,12 +10,14 @@ from p2p.network import Network
 from shell.blobs import Blobs
 from shell.chain import Chain
 from shell.joining import Joining, keep_joining, make_joining
+from shell.kinds import Kind
 from shell.limits import blocks_kept
-from shell.mending import Mending
+from shell.mending import Mending, answer_copy
 from shell.pruning import Pruning, keep_pruning
 from shell.scrubbing import Scrubbing, keep_scrubbing
 from shell.sidecars import Sidecars
 from shell.snapshots import serve_snapshots
+from shell.turns import Turns, in_turn
 from storage.layout import NodeLayout
 
 
@@ -39,9 +42,11 @@ def make_upkeep(
     blobs: Blobs,
     sidecars: Sidecars,
 ) -> Upkeep:
-    """Return what keeps the storage, and begin to serve snapshots."""
+    """Return what keeps the storage, and begin to serve copies of blocks, and snapshots."""
     joining = make_joining(chain, network, layout, config.limits.snapshot_gap_blocks)
-    serve_snapshots(network, joining.snapshots)
+    turns = Turns()
+    network.serve(Kind.FIND_BLOCK, in_turn(turns, partial(answer_copy, chain)))
+    serve_snapshots(network, joining.snapshots, turns)
     return Upkeep(
         chain=chain,
         mending=mending,

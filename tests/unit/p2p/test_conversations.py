@@ -588,6 +588,32 @@ async def test_a_guest_is_answered_what_the_policy_allows_and_nothing_else() -> 
         assert not member.received
 
 
+async def test_a_guest_is_answered_one_thing_at_a_time() -> None:
+    """Nobody knows who it is: its requests wait for one another, and not the members for them."""
+    async with (
+        running(1, guest_policy=lambda _pin: frozenset({ASK})) as member,
+        running(None) as sleeper,
+    ):
+        at_once, most = 0, 0
+
+        async def answer(_peer_id: int, _body: bytes) -> bytes:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            for _ in range(9):  # The others have come long before.
+                await asyncio.sleep(0)
+            at_once -= 1
+            return b""
+
+        member.network.serve(ASK, answer)
+        sleeper.network.set_peers([member.address], self_id=None)
+        await until(lambda: sleeper.network.connected() == (1,))
+
+        await asyncio.gather(*(sleeper.network.request(1, ASK, b"", 5000) for _ in range(6)))
+
+        assert most == 1
+
+
 async def test_a_guest_that_sends_messages_is_disconnected() -> None:
     async with running(5, guest_policy=lambda _pin: frozenset({ASK})) as node:
         async with raw_peer(node, new_identity()) as raw:

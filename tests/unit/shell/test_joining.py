@@ -45,6 +45,7 @@ from shell.snapshots import (
     release_pin,
     serve_snapshots,
 )
+from shell.turns import Turns
 from storage.arrivals import adopt_arrival, interrupted_arrival
 from storage.blocks import get_block, get_stored_header, state_root_after
 from storage.chain import open_chain
@@ -190,7 +191,7 @@ def opened(directory: Path) -> Chain:
 
 def make_server(chain: Chain, network: Network) -> Server:
     snapshots = make_snapshots(chain)
-    serve_snapshots(network, snapshots)
+    serve_snapshots(network, snapshots, Turns())
 
     async def copy(peer_id: int, body: bytes) -> bytes:
         return await answer_copy(chain, peer_id, body)
