@@ -9,7 +9,7 @@ from client.proving import now_ms, scan_entries
 from client.trust import check_fresh, check_header, make_trust
 from crypto.errors import DecodeError
 from crypto.schema import decode, encode
-from crypto.validators import ReplicaId
+from crypto.validators import ReplicaId, set_number
 from genesis.document import GenesisDocument
 from genesis.invite import Invite, KnownNode
 from ledger.exchange import SealedHeader
@@ -47,6 +47,6 @@ async def make_invite(node: Node, document: GenesisDocument) -> Invite:
             for entry in nodes
             if entry.standing is not NodeStanding.REMOVED
         ),
-        validators=trust.sets[header.epoch],
+        validators=trust.sets[set_number(header.epoch)],
         sealed_header=encode(sealed),
     )

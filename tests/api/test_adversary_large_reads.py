@@ -7,9 +7,10 @@ import pytest
 
 from api.context import ApiConfig
 from api.limits import LimitsConfig
+from api.ports import StoredBlock
 from crypto.votes import Height
 from tests.api.asking import running
-from tests.api.ports_in_memory import MemoryNode, StoredBlock
+from tests.api.ports_in_memory import MemoryNode
 
 WORK_S = 0.004
 ASKED = 8
