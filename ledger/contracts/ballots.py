@@ -60,19 +60,7 @@ def on_propose(context: Context, payload: Propose) -> None:
     _make_room(context)
     check_change(context, payload.change)
     _check_executable(context, payload.change)
-    proposal = Proposal(
-        proposal_id=context.transaction.tx_id,
-        epoch=payload.epoch,
-        change=payload.change,
-        by=context.sender.account_id,
-        org=context.sender.org,
-        opened_height=context.height,
-        expires_height=payload.expires_height,
-        ballots=(),
-        outcome=Outcome.OPEN,
-        closed_height=None,
-        reason="",
-    )
+    proposal = _make_proposal(context, payload)
     put_proposal(context.state, proposal)
     entry = OpenProposal(
         proposal_id=proposal.proposal_id,
@@ -193,6 +181,22 @@ def _check_executable(context: Context, change: Change) -> None:
         apply_change(context, change)
     finally:
         context.state.discard()
+
+
+def _make_proposal(context: Context, payload: Propose) -> Proposal:
+    return Proposal(
+        proposal_id=context.transaction.tx_id,
+        epoch=payload.epoch,
+        change=payload.change,
+        by=context.sender.account_id,
+        org=context.sender.org,
+        opened_height=context.height,
+        expires_height=payload.expires_height,
+        ballots=(),
+        outcome=Outcome.OPEN,
+        closed_height=None,
+        reason="",
+    )
 
 
 def _open_proposal(context: Context, proposal_id: bytes) -> Proposal:
