@@ -215,12 +215,25 @@ def _fence_off(
         return raise_fence(state, "the vote journal is missing")
     if not is_journal_whole:
         return raise_fence(state, "the vote journal was cut")
-    above = [height for record in records if (height := record_height(record)) is not None]
-    highest = max(above, default=height_of(state))
+    highest = _highest(state, records)
     if highest > height_of(state):
         reason = "the vote journal is ahead of the stored blocks"
         return raise_fence(state, reason, signed_height=Height(highest))
     return []
+
+
+def _highest(state: ReplicaState, records: Sequence[Record]) -> Height:
+    """Return the highest height that the journal speaks of.
+
+    Before a restart that is yet to come it speaks of the epoch before, up to the restart's block:
+    the fence that falls there stands until then.
+    """
+    fence = state.fence
+    if fence is not None and fence.falls_at_restart:
+        later = 1 + max(at for at, one in enumerate(records) if isinstance(one, Restarted))
+        records = records[later:]
+    above = [height for record in records if (height := record_height(record)) is not None]
+    return max(above, default=height_of(state))
 
 
 def _repeat(state: ReplicaState) -> list[Effect]:

@@ -243,6 +243,19 @@ def test_what_was_voted_above_a_restart_before_it_is_no_journal_ahead_of_the_blo
     assert records == [FenceLifted(height=Height(1))]
 
 
+def test_a_ledger_put_back_below_the_restart_keeps_no_fence_up_there() -> None:
+    """The journal knows votes up to the restart's block: all of them of the epoch before it."""
+    order = replace(ORDER, height=Height(2), digest=OLD.digest)
+    state = start(genesis_of(4), (*VOTED, STATED, order))
+    hear(state)
+    follow_first(state)
+
+    hand(state, 0, Blocks(blocks=(certified(OLD),)))
+    records = written(execute(state))
+
+    assert records == [FenceLifted(height=Height(2))]
+
+
 def test_complaints_of_the_old_epoch_move_nobody_in_the_new() -> None:
     state = below()
     for one in (1, 2):
