@@ -33,6 +33,7 @@ from shell.blobs import Blobs
 from shell.blocks import on_upload
 from shell.bodies import Bodies, answer_transactions
 from shell.chain import Chain
+from shell.chores import Chore, keep_doing
 from shell.clock import Clock
 from shell.clocks import keep_comparing
 from shell.divergence import leave_report
@@ -309,16 +310,19 @@ async def start(node: Node, document: GenesisDocument) -> None:
     replica_shell.start(node.replica)
     keep_place(node.layout, node.replica.state.config.boot_id)
     pool, clock = node.intake.pool, node.intake.clock
-    node.chores = (
-        asyncio.create_task(keep_sweeping(node.blobs, node.sidecars)),
-        asyncio.create_task(keep_mending(node.replica.mending, pause_s=MENDING_PAUSE_S)),
-        asyncio.create_task(passing_on.repeat(node.gossip, pool, clock)),
-        asyncio.create_task(keep_visiting(node.visits, pause_s=VISIT_PAUSE_S)),
-        asyncio.create_task(keep_ready(node.readiness)),
-        asyncio.create_task(keep_watching(node.watching)),
-        asyncio.create_task(keep_comparing(node.replica)),
-        asyncio.create_task(keep_reporting(node.replica, node.intake)),
-        *(asyncio.create_task(one) for one in upkeep_chores(node.upkeep)),
+    chores: dict[str, Chore] = {
+        "sweeping": lambda: keep_sweeping(node.blobs, node.sidecars),
+        "mending": lambda: keep_mending(node.replica.mending, pause_s=MENDING_PAUSE_S),
+        "gossip": lambda: passing_on.repeat(node.gossip, pool, clock),
+        "visiting": lambda: keep_visiting(node.visits, pause_s=VISIT_PAUSE_S),
+        "readiness": lambda: keep_ready(node.readiness),
+        "watching": lambda: keep_watching(node.watching),
+        "clocks": lambda: keep_comparing(node.replica),
+        "evidence": lambda: keep_reporting(node.replica, node.intake),
+        **upkeep_chores(node.upkeep),
+    }
+    node.chores = tuple(
+        asyncio.create_task(keep_doing(name, begin)) for name, begin in chores.items()
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(

@@ -1,14 +1,13 @@
 """What a node does about its own storage while it runs: join, prune, scrub, and tell of it."""
 
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from config import NodeConfig
 from p2p.network import Network
 from shell.blobs import Blobs
 from shell.chain import Chain
+from shell.chores import Chore
 from shell.joining import Joining, keep_joining, make_joining
 from shell.kinds import Kind
 from shell.limits import blocks_kept
@@ -63,13 +62,13 @@ def make_upkeep(
     )
 
 
-def upkeep_chores(upkeep: Upkeep) -> list[Coroutine[Any, Any, None]]:
+def upkeep_chores(upkeep: Upkeep) -> dict[str, Chore]:
     """Return what runs for as long as the node does."""
-    return [
-        keep_joining(upkeep.joining),
-        keep_pruning(upkeep.pruning),
-        keep_scrubbing(upkeep.scrubbing),
-    ]
+    return {
+        "joining": lambda: keep_joining(upkeep.joining),
+        "pruning": lambda: keep_pruning(upkeep.pruning),
+        "scrubbing": lambda: keep_scrubbing(upkeep.scrubbing),
+    }
 
 
 def storage_overview(upkeep: Upkeep) -> dict[str, object]:
