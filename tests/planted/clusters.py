@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from consensus.messages import Commit, Prepare
-from tests.simulation.byzantine import Behaviour, Equivocator, Forgetter, Silent
+from tests.simulation.byzantine import Behaviour, Complainer, Equivocator, Forgetter, Silent
 from tests.simulation.cluster import Cluster, Faults, start_cluster
 from tests.simulation.histories import Fault, happen
 from tests.simulation.host import Parcel
@@ -46,6 +46,13 @@ def changing_cluster(seed: int) -> Cluster:
     cluster.load(every_ms=40, until_ms=RUN_MS)
     for time in range(500, RUN_MS, 400):
         cluster.at(time, "outage", lambda: isolate(cluster))
+    return cluster
+
+
+def complaining_cluster(seed: int) -> Cluster:
+    """One replica complains about every primary, and none of them gives a reason to."""
+    cluster = start_cluster(replicas=4, seed=seed, behaviours={3: Complainer()})
+    cluster.load(every_ms=50, until_ms=4_000)
     return cluster
 
 

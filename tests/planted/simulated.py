@@ -8,6 +8,7 @@ from tests.planted.clusters import (
     RUN_MS,
     changed_cluster,
     changing_cluster,
+    complaining_cluster,
     dying_cluster,
     equivocating_cluster,
     lonely_cluster,
@@ -32,26 +33,28 @@ and everybody fences himself, a standstill."""
 Draw = Callable[[int], Cluster]
 
 
-def first_violation(draw: Draw, seeds: int) -> Found | None:
-    """Return the first seed that breaks something, and what; the durable-before-sent watch sleeps,
-    so that the harm itself has to be seen."""
+def first_violation(draw: Draw, seeds: int, *, judges_order: bool = False) -> Found | None:
+    """Return the first seed that breaks something, and what; the durable-before-sent watch sleeps
+    unless it is the one to find it, so that the harm itself has to be seen."""
     for seed in range(seeds):
         with ideal_world():
             cluster = draw(seed)
-            cluster.monitor.checks_durability = False
+            cluster.monitor.checks_durability = judges_order
             violation = violation_of(cluster, RUN_MS)
         if violation:
             return Found(f"seed {seed}", violation)
     return None
 
 
-def simulated(name: str, plant: Plant, draw: Draw, seeds: int, *found_by: str) -> Planted:
+def simulated(
+    name: str, plant: Plant, draw: Draw, seeds: int, *found_by: str, judges_order: bool = False
+) -> Planted:
     return Planted(
         name=name,
         plant=plant,
         where="simulation",
         within=f"{seeds} seed{'s' if seeds > 1 else ''}",
-        search=lambda: first_violation(draw, seeds),
+        search=lambda: first_violation(draw, seeds, judges_order=judges_order),
         found_by=found_by,
     )
 
@@ -64,8 +67,15 @@ PLANTED: Final = (
     simulated(
         "vote not journaled before send", switches.votes_not_journaled, dying_cluster, 3, *FORGOTTEN
     ),
-    simulated("view not persisted", switches.view_not_journaled, dying_cluster, 3, *FORGOTTEN),
-    simulated("sent before durable", switches.sent_before_durable, dying_cluster, 3, *FORGOTTEN),
+    simulated("view not persisted", switches.view_not_journaled, dying_cluster, 6, *FORGOTTEN),
+    simulated(  # Those who listen before they vote are shown what they forgot: only D1 is broken.
+        "sent before durable",
+        switches.sent_before_durable,
+        dying_cluster,
+        3,
+        "D1",
+        judges_order=True,
+    ),
     simulated(
         "commit signed after ViewChange",
         switches.commit_after_view_change,
@@ -88,6 +98,20 @@ PLANTED: Final = (
         20,
         "S1",
         "S5",
+    ),
+    simulated(
+        "a vote of an earlier view is evidence",
+        switches.earlier_vote_accuses,
+        changing_cluster,
+        3,
+        "E1",
+    ),
+    simulated(
+        "one complaint suffices",
+        switches.one_complaint_suffices,
+        complaining_cluster,
+        1,
+        "P1",
     ),
     simulated(
         "prepares counted without their digest",

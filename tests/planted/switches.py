@@ -1,19 +1,22 @@
 """How each planted bug gets into the running code: a patch of one function, for one search."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
-from consensus import core, normal_case, restore, soundness, view_change
+from consensus import complaints, core, evidence, normal_case, restore, soundness, view_change
 from consensus.effects import Broadcast, Effect, Persist
 from consensus.events import Event
 from consensus.mailbox import votes_at
 from consensus.messages import NewView, Prepare
 from consensus.records import Record, ViewChangeRecord, VoteRecord
-from consensus.state import ReplicaState, may_vote, primary_at
-from consensus.votes import keep_own, make_commit, vote_record
+from consensus.state import Departure, ReplicaState, may_vote, primary_at
+from consensus.view_change import leave_view
+from consensus.votes import has_voted, keep_own, make_commit, vote_record
+from crypto.evidence import Fault, SignedVote
 from crypto.quorum import QuorumSystem
-from crypto.votes import PreparedCertificate, View
+from crypto.votes import FIRST_VIEW, PreparedCertificate, View, VoteType
 from shell import journal
 from shell.journal import BodiesRecord, VoteJournal
 from tests.simulation import host, ledger_application
@@ -122,3 +125,34 @@ def prepares_counted_without_their_digest(patch: Patch) -> None:
         )
 
     patch.setattr(normal_case, "_prepared_at", prepared_at)
+
+
+def earlier_vote_accuses(patch: Patch) -> None:
+    """A vote of an earlier view is held against one of this: who votes anew after a change of the
+    view is accused."""
+    real = evidence._first_vote
+
+    def first_vote(state: ReplicaState, fault: Fault) -> SignedVote | None:
+        found = real(state, fault)
+        if found is not None or fault.vote is not VoteType.PREPARE or fault.view == FIRST_VIEW:
+            return found
+        earlier = real(state, fault._replace(view=View(fault.view - 1)))
+        return None if earlier is None else replace(earlier, view=fault.view)
+
+    patch.setattr(evidence, "_first_vote", first_vote)
+
+
+def one_complaint_suffices(patch: Patch) -> None:
+    """Whoever complains, everybody leaves the primary."""
+
+    def leave_if_complained(state: ReplicaState) -> list[Effect] | None:
+        is_free = may_vote(state) and not has_voted(state)
+        if state.instance.view != FIRST_VIEW or not is_free or not state.complaints:
+            return None
+        return leave_view(state, View(FIRST_VIEW + 1), Departure.COMPLAINT_CENSORING)
+
+    steps = tuple(
+        leave_if_complained if step is complaints.leave_if_complained else step
+        for step in core.STEPS
+    )
+    patch.setattr(core, "STEPS", steps)

@@ -14,20 +14,25 @@ from consensus.blocks import Block
 from consensus.messages import (
     Blocks,
     Commit,
+    Complaint,
     Fetch,
     Message,
     NewView,
     Prepare,
     PrePrepare,
     Status,
+    Suspicion,
     ViewChange,
     Vote,
+    complaint_preimage,
     encode_message,
 )
+from consensus.state import primary_at
 from consensus.votes import VOTE_TYPES
 from crypto.hashing import Digest
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import (
+    FIRST_VIEW,
     NO_DIGEST,
     CommitCertificate,
     Height,
@@ -416,6 +421,26 @@ class TimePusher(Behaviour):
             host.application.watch.pushed_ms = self.ahead_ms
 
 
+@dataclass(slots=True)
+class Complainer(Behaviour):
+    """Complains about every primary, whatever it does."""
+
+    @override
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        if not isinstance(parcel, Status) or host.state is None:
+            return [parcel]
+        base, reason = primary_at(host.state, FIRST_VIEW), Suspicion.CENSORING
+        preimage = complaint_preimage(host.config.chain_id, Epoch(0), base, reason)
+        complaint = Complaint(
+            epoch=Epoch(0),
+            primary=base,
+            reason=reason,
+            signer=host.replica,
+            signature=host.config.sign(Epoch(0), preimage),
+        )
+        return [parcel, complaint]
+
+
 Make = Callable[[random.Random], Behaviour]
 
 BEHAVIOURS: Final[dict[str, Make]] = {
@@ -436,6 +461,7 @@ BEHAVIOURS: Final[dict[str, Make]] = {
     "corrupt catch-up server": CorruptServer,
     "timestamp pusher": lambda draw: TimePusher(draw.choice((450, 600, 5_000, 120_000))),
     "censoring one client": lambda draw: Censor(draw.choice(CLIENTS)),
+    "complaints without reason": lambda _: Complainer(),
     "twin": lambda _: Behaviour(),
 }
 """Every way of lying by its name; a twin is a second process with the same key and disk."""

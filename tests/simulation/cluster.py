@@ -18,13 +18,13 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from consensus.effects import Decide, Effect, Persist
+from consensus.effects import Decide, Effect, Persist, ReportEvidence
 from consensus.events import LoopLagged, Timer, TimerKind
-from consensus.messages import Message, decode_message, encode_message
+from consensus.messages import Echo, Message, Vote, decode_message, encode_message
 from consensus.state import Config
 from crypto.hashing import ChainId
 from crypto.quorum import QuorumSystem
@@ -54,7 +54,17 @@ from tests.simulation.host import (
 from tests.simulation.ideal import CHAIN, at_every_epoch, make_signer, signer_of
 from tests.simulation.ledger_application import LedgerApplication, ledger_of
 from tests.simulation.memory_database import PowerLost
-from tests.simulation.monitor import Monitor, Violation, observe, observe_event
+from tests.simulation.monitor import (
+    NOWHERE,
+    Monitor,
+    Place,
+    Violation,
+    forget_heard,
+    note_heard,
+    note_shown,
+    observe,
+    observe_event,
+)
 
 BASE_TIMEOUT_MS = 1_000
 TIMEOUT_CAP_MS = 8_000
@@ -178,6 +188,8 @@ class Cluster:
             self.busy[host.seat] += self.slow_ms[host.seat]
         if host.replica not in self.behaviours:
             observe(self.monitor, host, effect)
+            if isinstance(effect, ReportEvidence):
+                self.note(host.seat, f"evidence against {effect.evidence.fault.signer}")
             if isinstance(effect, Decide):
                 self.note(host.seat, f"decide {effect.block.height}")
                 if self.on_decision is not None:
@@ -199,6 +211,7 @@ class Cluster:
             return
         if self.number % WIRED_EVERY == 0 and isinstance(parcel, Message):
             parcel = decode_message(encode_message(parcel))
+        shown = self._shown_by(sender, to, parcel)
         copies = 2 if self.random.random() < self.faults.duplication else 1
         what = f"{type(parcel).__name__} from {sender}"
         extra_ms += max(0, self.busy.get(sender, 0) - self.now)
@@ -207,12 +220,24 @@ class Cluster:
                 self.at(
                     self.delay() + extra_ms,
                     what,
-                    partial(self.deliver, seat, sender, parcel),
+                    partial(self.deliver, seat, sender, parcel, shown),
                     moves=seat,
                 )
 
-    def deliver(self, seat: int, sender: int, parcel: Parcel) -> None:
-        receive(self.host_at(seat), ReplicaId(sender), parcel)
+    def deliver(self, seat: int, sender: int, parcel: Parcel, shown: Place = NOWHERE) -> None:
+        host = self.host_at(seat)
+        if host.state is not None and seat == host.replica and seat not in self.behaviours:
+            if isinstance(parcel, Vote) and parcel.signer == sender:
+                note_heard(self.monitor, seat, parcel)
+            elif shown != NOWHERE:
+                note_shown(self.monitor, seat, shown)
+        receive(host, ReplicaId(sender), parcel)
+
+    def _shown_by(self, sender: int, to: int, parcel: Parcel) -> Place:
+        """How far a correct replica that answers a start has heard it vote."""
+        if not isinstance(parcel, Echo) or sender in self.behaviours:
+            return NOWHERE
+        return self.monitor.heard.get((sender, to), NOWHERE)
 
     def delay(self) -> int:
         faults = self.faults
@@ -318,6 +343,8 @@ class Cluster:
 
     def _crash(self, host: Host, *, loses_power: bool) -> None:
         crash(host)
+        if not host.twin:
+            forget_heard(self.monitor, host.seat)
         for kind in TimerKind:
             self.timers.pop((host.seat, kind), None)
         self.busy.pop(host.seat, None)
@@ -508,9 +535,10 @@ def start_cluster(
     seed: int,
     faults: Faults | None = None,
     behaviours: Mapping[int, Behaviour] | None = None,
+    rotate_every: int = ROTATE_EVERY,
 ) -> Cluster:
     """Make and start a cluster; `behaviours` names the Byzantine replicas."""
-    founding, draw = found(replicas), random.Random(seed)
+    founding, draw = found(replicas, rotate_every), random.Random(seed)
     cluster = Cluster(
         seed=seed,
         random=draw,
@@ -519,6 +547,7 @@ def start_cluster(
         clients=Clients(founding=founding, random=draw),
         behaviours=dict(behaviours or {}),
     )
+    cluster.monitor.liars.update(dict.fromkeys(cluster.behaviours))
     for index in range(replicas):
         cluster.skew_ms.append(cluster.random.randint(-50, 50))
         cluster.hosts.append(make_node(cluster, index))
@@ -535,6 +564,7 @@ def make_node(cluster: Cluster, index: int, seat: int = 0) -> Host:
     config = make_config(
         index, chain_id=cluster.founding.chain_id, sign=signer_of(vote_public_key(index))
     )
+    config = replace(config, rotate_every=cluster.founding.rotate_every)
     host = make_host(cluster, config, cluster.founding.validators, application)
     host.twin = seat
     application.disk.on_call = partial(cluster.on_disk_call, host.seat)

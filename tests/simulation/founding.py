@@ -4,7 +4,7 @@ Two hospitals run the nodes between them. The people are registered by real tran
 chain starts; what those leave is the state at height 0. Keys are real, signatures ideal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from crypto.hashing import ChainId
@@ -50,13 +50,14 @@ class Founding:
     chain_id: ChainId
     writes: Writes
     validators: ValidatorSet
+    rotate_every: int
     created_ms: int = CREATED_MS
 
 
 @cache
-def found(replicas: int) -> Founding:
-    """The consortium with so many validators."""
-    document = _document(replicas)
+def found(replicas: int, rotate_every: int = ROTATE_EVERY) -> Founding:
+    """The consortium with so many validators, of which another leads after so many heights."""
+    document = _document(replicas, replace(PARAMETERS, rotate_every=rotate_every))
     consortium = Consortium(document=document)
     for label in PATIENTS:
         consortium.register(label, Role.PATIENT)
@@ -66,6 +67,7 @@ def found(replicas: int) -> Founding:
         chain_id=chain_id_of(document),
         writes=dict(consortium.state.entries()),
         validators=get_validators(consortium.state),
+        rotate_every=rotate_every,
     )
 
 
@@ -74,9 +76,9 @@ def vote_public_key(replica: int) -> bytes:
     return public_key(signing_key(f"node {replica}", Scheme.ED25519)).data
 
 
-def _document(replicas: int) -> GenesisDocument:
+def _document(replicas: int, parameters: Parameters) -> GenesisDocument:
     indexes = range(replicas)
-    statements = [statement(NORTH, indexes[::2], PARAMETERS)]
+    statements = [statement(NORTH, indexes[::2], parameters)]
     if replicas > 1:
-        statements.append(statement(SOUTH, indexes[1::2], PARAMETERS))
-    return assemble(invitation(PARAMETERS), statements)
+        statements.append(statement(SOUTH, indexes[1::2], parameters))
+    return assemble(invitation(parameters), statements)

@@ -14,15 +14,24 @@ from typing import Final
 from crypto.quorum import QuorumSystem
 from tests.simulation.byzantine import BEHAVIOURS
 from tests.simulation.cluster import Cluster, Faults, make_node, start_cluster
-from tests.simulation.host import crash, start
+from tests.simulation.founding import ROTATE_EVERY
+from tests.simulation.host import Host, crash, start
 from tests.simulation.ideal import ideal_world
 from tests.simulation.ledger_application import ledger_of
+from tests.simulation.monitor import COMPLAINTS
+from tests.simulation.watching import watch_all
 
 SIZES: Final = (1, 2, 3, *(4,) * 8, 5, 5, 6, 6, 7, 7, 8, 9, 10)
 LENGTHS_MS: Final = (3_500, 4_000, 4_500, 5_000)
 LONG_MS: Final = 12_000
 LONG_SHARE: Final = 0.04
 LOADS_MS: Final = (20, 40, 40, 60, 100)
+OFTEN: Final = 4
+"""Whoever lies gets to lead soon."""
+
+NEVER: Final = 100_000
+"""No rotation: a primary that makes progress stays, unless it is complained about."""
+
 OUTAGES_MS: Final = (1, 50, 400, 1_500)
 
 
@@ -47,6 +56,7 @@ class History:
     network: Faults
     load_ms: int
     until_ms: int
+    rotate_every: int
     liars: tuple[tuple[int, str], ...]
     faults: tuple[Fault, ...]
 
@@ -67,6 +77,7 @@ def draw_history(seed: int, *, replicas: int | None = None) -> History:
         network=_network(draw),
         load_ms=draw.choice(LOADS_MS) * (1 + count // 7),
         until_ms=until_ms,
+        rotate_every=draw.choice((OFTEN, ROTATE_EVERY, NEVER)),
         liars=tuple((one, draw.choice(sorted(BEHAVIOURS))) for one in liars),
         faults=tuple(
             sorted(
@@ -85,7 +96,9 @@ def make_cluster(history: History) -> Cluster:
         seed=history.seed,
         faults=history.network,
         behaviours=behaviours,
+        rotate_every=history.rotate_every,
     )
+    watch_all(cluster)
     for replica, name in history.liars:
         cluster.counts[name] += 1
         if name == "twin":
@@ -112,6 +125,15 @@ def finish(cluster: Cluster, until_ms: int) -> None:
     cluster.heal()
     cluster.run_until_level()
     cluster.check_nothing_lost()
+    cluster.counts["liar named by evidence"] += len(cluster.monitor.named)
+    cluster.counts["left for complaints"] += sum(_complaints(host) for host in cluster.correct())
+    cluster.counts["second vote that nobody could show"] += cluster.monitor.excused
+
+
+def _complaints(host: Host) -> int:
+    if host.state is None:
+        return 0
+    return sum(host.state.view_changes.get(reason, 0) for reason in COMPLAINTS)
 
 
 def begin_twin(cluster: Cluster, replica: int) -> None:

@@ -4,80 +4,30 @@ The watch is the shell's (`shell.watch`), fed from the simulated nodes on virtua
 node feeds it. Each story is told twice: unwatched it must go wrong, or the test would show nothing.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
-
-import pytest
-
-from consensus.events import PrimarySuspected
-from consensus.state import Departure, primary_at
-from crypto.votes import FIRST_VIEW
-from shell.proposals import HASH_BYTES
-from shell.watch import Waiting, Watch, look, on_block
-from tests.simulation import founding
+from consensus.state import Departure
 from tests.simulation.byzantine import Behaviour, Censor, Slow
-from tests.simulation.cluster import BASE_TIMEOUT_MS, Cluster, start_cluster
+from tests.simulation.cluster import Cluster, start_cluster
 from tests.simulation.founding import PATIENTS
-from tests.simulation.host import Host, tell
+from tests.simulation.histories import NEVER
 from tests.simulation.ideal import ideal_world
 from tests.simulation.ledger_application import ledger_of
+from tests.simulation.watching import BOUND_MS, watch_all
 from tests.unit.ledger.small_consortium import account_of
 
-LOOK_MS = 250
-BOUND_MS = 3_000
 BAD = 0
 RUN_MS = 16_000
 
 
-@pytest.fixture(autouse=True)
-def _without_rotation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Else the bad primary's turn would soon be over by itself."""
-    parameters = replace(founding.PARAMETERS, rotate_every=100_000)
-    monkeypatch.setattr(founding, "PARAMETERS", parameters)
-    founding.found.cache_clear()
-    yield
-    founding.found.cache_clear()
-
-
-def watch_all(cluster: Cluster) -> None:
-    """Give every correct node a watch."""
-    for host in cluster.correct():
-        watch = Watch(bound_ms=BOUND_MS, timeout_ms=BASE_TIMEOUT_MS)
-        cluster.at(LOOK_MS, "look", partial(look_again, cluster, host, watch, 0))
-
-
-def look_again(cluster: Cluster, host: Host, watch: Watch, height: int) -> None:
-    """What `shell.watching` does: take in the blocks since the last look, then judge."""
-    if host.state is not None:
-        waiting = waiting_at(cluster, host)
-        for one in range(height + 1, host.application.height + 1):
-            block = ledger_of(host).running.chain.certified_block(one)
-            assert block is not None, "an executed block is stored"
-            on_block(watch, len(block.block.payload) // HASH_BYTES, waiting, cluster.now)
-        height = host.application.height
-        base = primary_at(host.state, FIRST_VIEW)
-        finding = look(watch, (host.state.members.epoch, base), waiting, cluster.now)
-        if finding.suspicion is not None and base != host.replica:
-            tell(host, PrimarySuspected(primary=base, reason=finding.suspicion))
-    cluster.at(LOOK_MS, "look", partial(look_again, cluster, host, watch, height))
-
-
-def waiting_at(cluster: Cluster, host: Host) -> Waiting:
-    running, created_ms = ledger_of(host).running, cluster.founding.created_ms
-    now_ms = created_ms + cluster.now_ms(host)
-    oldest_ms = running.pool.waiting_since_ms(max(now_ms, running.chain.tip.time_ms + 1))
-    return Waiting(
-        oldest_ms=None if oldest_ms is None else oldest_ms - created_ms,
-        count=len(running.pool),
-        block_max=running.chain.parameters().block_transactions_max,
-    )
+def bad_cluster(behaviour: Behaviour, seed: int) -> Cluster:
+    """Without rotation: else the bad primary's turn would soon be over by itself."""
+    cluster = start_cluster(replicas=4, seed=seed, behaviours={BAD: behaviour}, rotate_every=NEVER)
+    cluster.load(every_ms=60, until_ms=RUN_MS)
+    return cluster
 
 
 def run(behaviour: Behaviour, *, is_watched: bool, seed: int) -> Cluster:
     with ideal_world():
-        cluster = start_cluster(replicas=4, seed=seed, behaviours={BAD: behaviour})
-        cluster.load(every_ms=60, until_ms=RUN_MS)
+        cluster = bad_cluster(behaviour, seed)
         if is_watched:
             watch_all(cluster)
         cluster.run(until_ms=RUN_MS)
@@ -127,8 +77,7 @@ def test_a_primary_just_under_the_timeout_is_replaced() -> None:
     """Attack 11: it answers well for a while, then delays each block almost to the timeout."""
     turning = Slow(for_ms=0)
     with ideal_world():
-        cluster = start_cluster(replicas=4, seed=4, behaviours={BAD: turning})
-        cluster.load(every_ms=60, until_ms=RUN_MS)
+        cluster = bad_cluster(turning, 4)
         watch_all(cluster)
         cluster.run(until_ms=2 * BOUND_MS)
         before = departures(cluster)

@@ -8,6 +8,7 @@ event (`monitor`).
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -16,13 +17,14 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.simulation.byzantine import Equivocator
 from tests.simulation.cluster import TIMEOUT_CAP_MS, Faults, start_cluster
-from tests.simulation.histories import draw_history, run_history
+from tests.simulation.histories import NEVER, OFTEN, draw_history, run_history
 from tests.simulation.report import reported
 
 SIZES = (1, 4, 5, 6, 7, 10)
 EVENTS_MEDIAN_MIN = 1_500
 HEIGHTS_MEDIAN_MIN = 20
 SHAPE_SEEDS = 11
+NAMED_SEEDS = 4
 
 
 def test_a_drawn_history_keeps_every_invariant(seed: int) -> None:
@@ -44,6 +46,39 @@ def test_half_of_all_histories_are_long() -> None:
 
     assert median(one.events for one in clusters) >= EVENTS_MEDIAN_MIN
     assert median(len(one.monitor.blocks) for one in clusters) >= HEIGHTS_MEDIAN_MIN
+
+
+def test_in_some_drawn_histories_a_liar_that_equivocates_is_named() -> None:
+    """E1 is watched in all of them: nobody else is ever accused."""
+    drawn = (draw_history(seed) for seed in range(300))
+    equivocating = [
+        one
+        for one in drawn
+        if one.replicas <= 7
+        and one.rotate_every == OFTEN
+        and "equivocating primary" in dict(one.liars).values()
+    ]
+
+    clusters = [run_history(history) for history in equivocating[:NAMED_SEEDS]]
+
+    assert any(one.monitor.named for one in clusters)
+
+
+def test_after_healing_a_censored_client_is_served_because_others_complain() -> None:
+    """L1 under a censoring primary that would stay for ever: no member's turn ends by itself."""
+    censoring = replace(
+        draw_history(0),
+        replicas=4,
+        network=Faults(),
+        load_ms=60,
+        rotate_every=NEVER,
+        liars=((0, "censoring one client"),),
+        faults=(),
+    )
+
+    cluster = run_history(censoring)
+
+    assert cluster.counts["left for complaints"] > 0
 
 
 @pytest.mark.parametrize("replicas", SIZES)
@@ -121,7 +156,7 @@ def test_all_replicas_restarted_at_random_times_commit_again(n: int, seed: int) 
 def test_the_same_seed_gives_the_same_history_whatever_the_hash_seed() -> None:
     """No set is iterated and nothing is hashed by Python where it could be seen."""
     script = (
-        "from tests.simulation.histories import draw_history, run_history;"
+        "from tests.simulation.histories import NEVER, OFTEN, draw_history, run_history;"
         "print([run_history(draw_history(seed)).fingerprint() for seed in (3, 18, 20)])"
     )
     printed = {
