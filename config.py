@@ -104,7 +104,9 @@ class NodeConfig:
     """Everything a hospital chooses about its own node; what the consortium agreed is on chain.
 
     `api_origin` is the address under which clients reach the API, such as
-    `https://ledger.st-mary.example`; empty means the address it listens on.
+    `https://ledger.st-mary.example`; empty means the address it listens on. `guests` says who may
+    read certified blocks without being a peer: nodes whose TLS key the ledger has named ("known"),
+    or "everybody" who reaches the port.
     """
 
     node_index: int
@@ -116,11 +118,13 @@ class NodeConfig:
     pruning: Pruning = field(default_factory=Pruning)
     log_level: str = "info"
     api_origin: str = ""
+    guests: str = "everybody"
 
     BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {"node_index": (0, 65_535)}
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+KNOWN, EVERYBODY = "known", "everybody"
 
 
 def load_config(path: Path) -> NodeConfig:
@@ -145,12 +149,15 @@ def load_config(path: Path) -> NodeConfig:
         raise InvalidConfig(
             f"{path}: log_level = {config.log_level!r}; use one of {', '.join(LOG_LEVELS)}"
         )
+    if config.guests not in (KNOWN, EVERYBODY):
+        raise InvalidConfig(f'{path}: guests = {config.guests!r}; use "{KNOWN}" or "{EVERYBODY}"')
     return config
 
 
 def dump_config(config: NodeConfig) -> str:
     """Return the text of a `node.toml` that `load_config` reads back as `config`."""
     lines = [f"node_index = {config.node_index}", f"log_level = {_toml(config.log_level)}"]
+    lines.append(f"guests = {_toml(config.guests)}")
     if config.api_origin:
         lines.append(f"api_origin = {_toml(config.api_origin)}")
     for name in ("p2p", "api", "timeouts", "limits", "pruning"):

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from api.app import RunningApi, start_api
 from api.context import ApiConfig
-from config import NodeConfig, api_origins
+from config import EVERYBODY, NodeConfig, api_origins
 from consensus.state import Config
 from crypto.validators import ReplicaId
 from genesis.document import GenesisDocument
@@ -186,6 +186,7 @@ def assemble(
         keys,
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
         on_link=lambda peer_id, is_up: greet(replica, peer_id, is_up=is_up),
+        is_open=config.guests == EVERYBODY,
     )
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)

@@ -1,6 +1,7 @@
 """The node's network: its key, the peers that the ledger names, and guests who take proofs."""
 
 import logging
+from functools import partial
 
 from p2p.channel import OnFrame
 from p2p.config import NetworkConfig
@@ -11,7 +12,7 @@ from shell.keys import identity_of
 from shell.kinds import KIND_RULES
 from shell.membership import own_id, peers_for
 from shell.own_keys import OwnKeys
-from shell.visits import answer_guest
+from shell.welcome import Welcome, answer_guest
 
 log = logging.getLogger("medledger.network")
 
@@ -24,8 +25,12 @@ def make_network(
     *,
     on_frame: OnFrame,
     on_link: OnLink,
+    is_open: bool,
 ) -> Network:
-    """Return the network of this node: its keys, and the peers that the ledger names."""
+    """Return the network of this node: its keys, and the peers that the ledger names.
+
+    `is_open` lets everybody who reaches it read certified blocks.
+    """
     self_id = own_id(chain, keys.replica)
     return Network(
         NetworkConfig(host=host, port=port, kinds=KIND_RULES),
@@ -35,7 +40,7 @@ def make_network(
         on_frame=on_frame,
         on_link=on_link,
         on_fault=log_fault,
-        guest_policy=answer_guest,
+        guest_policy=partial(answer_guest, Welcome(chain=chain, is_open=is_open)),
     )
 
 

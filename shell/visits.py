@@ -39,9 +39,6 @@ from shell.replica import Replica
 
 log = logging.getLogger("medledger.visits")
 
-GUEST_KINDS: Final = frozenset({int(Kind.FIND_BLOCK)})
-"""What a guest may ask: certified data alone."""
-
 BLOCKS_PER_ASK: Final = 4
 EXECUTION_TIMEOUT_MS: Final = 20_000
 FAILURES_MAX: Final = 1 << 10
@@ -83,11 +80,6 @@ def make_visits(replica: Replica, following: Following, invite: Invite | None) -
         return Visits(replica=replica, following=following)
     seeds = tuple(split_address(node.p2p_address) for node in invite.nodes)
     return Visits(replica=replica, following=following, seeds=seeds, anchor=invite.anchor())
-
-
-def answer_guest(_pin: bytes) -> frozenset[int]:
-    """Answer every unknown key what proves itself (`p2p.registry.GuestPolicy`)."""
-    return GUEST_KINDS
 
 
 async def keep_visiting(visits: Visits, *, pause_s: float) -> None:

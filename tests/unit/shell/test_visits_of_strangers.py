@@ -35,7 +35,8 @@ from shell.clock import Clock
 from shell.kinds import KIND_RULES, Kind
 from shell.mending import CERTIFIED_BYTES_MAX, BlockCopy, answer_copy
 from shell.ports import ChainReads
-from shell.visits import addresses_of, answer_guest
+from shell.visits import addresses_of
+from shell.welcome import GUEST_KINDS
 from tests.unit.p2p.loopback import new_identity, until
 
 PASSPHRASE = "nine words that nobody guesses"
@@ -187,7 +188,7 @@ async def lying(
         self_id=None,
         peers=(),
         on_frame=lambda _peer_id, _kind, _body: None,
-        guest_policy=answer_guest,
+        guest_policy=lambda _pin: GUEST_KINDS,
     )
     network.serve(Kind.FIND_BLOCK, answer)
     await network.start()
