@@ -30,7 +30,7 @@ from crypto.hashing import ChainId
 from crypto.quorum import QuorumSystem
 from crypto.validators import ReplicaId
 from shell.divergence import StateDiverged
-from storage.errors import DiskFull, JournalCorrupt, JournalFailed, StorageError
+from storage.errors import DatabaseCorrupt, DiskFull, JournalCorrupt, JournalFailed, StorageError
 from tests.simulation.byzantine import Behaviour
 from tests.simulation.clients import Clients
 from tests.simulation.founding import (
@@ -490,11 +490,15 @@ class Cluster:
             if host.state is None:
                 continue
             for tx_id, height in self.monitor.acknowledged.items():
-                if (
-                    height <= host.application.height
-                    and host.application.height_of(tx_id) != height
-                ):
+                if height <= host.application.height and self._is_lost(host, tx_id, height):
                     raise Violation(f"S4: an acknowledged transaction is lost at {host.replica}")
+
+    def _is_lost(self, host: Host, tx_id: bytes, height: int) -> bool:
+        """Whether a replica has it elsewhere or not at all; a damaged disk may only say so."""
+        try:
+            return host.application.height_of(tx_id) != height
+        except DatabaseCorrupt:
+            return not ledger_of(host).disk.is_suspect
 
     def fingerprint(self) -> str:
         """Digest of everything that happened, for comparing two runs of one seed."""

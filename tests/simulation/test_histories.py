@@ -172,3 +172,8 @@ def test_the_same_seed_gives_the_same_history_whatever_the_hash_seed() -> None:
     }
 
     assert len(printed) == 1
+
+
+def test_a_damaged_index_row_is_told_and_not_taken_for_a_loss() -> None:
+    """Seed 208, as it was drawn: a bit flipped in a row that only the check read afterwards."""
+    run_history(draw_history(208))
