@@ -369,6 +369,7 @@ def settle(table: Table, *exception: str) -> None:
 def twin(table: Table, link: str, kind: str) -> None:
     for sender, to, parcel in take(table, link, kind):
         assert isinstance(parcel, PrePrepare), "only a proposal has a twin"
+        table.monitor.liars[ReplicaId(sender)] = None
         other = propose(
             table.hosts[sender], parcel, table.hosts[sender].application.vary(parcel.block)
         )
@@ -381,12 +382,14 @@ def forge(table: Table, link: str, kind: str, how: str) -> None:
     chosen = take(table, link, kind)
     assert chosen, f"nothing like {link} {kind} is in flight"
     for sender, to, parcel in chosen:
+        table.monitor.liars[ReplicaId(sender)] = None
         table.flight.append((sender, to, FORGERIES[how](table.hosts[sender], parcel)))
 
 
 def flood(table: Table, link: str, count: str) -> None:
     """Deliver many messages at once, and say in a line each how many ended in which way."""
     sender, to = (int(one) for one in link.split("->"))
+    table.monitor.liars[ReplicaId(sender)] = None
     before, table.lines = table.lines, []
     for message in far_future(table.hosts[sender], int(count)):
         hand_over(table, sender, to, message)
