@@ -323,7 +323,7 @@ async def start(node: Node, document: GenesisDocument) -> None:
         **upkeep_chores(node.upkeep),
     }
     node.chores = tuple(
-        asyncio.create_task(keep_doing(name, begin)) for name, begin in chores.items()
+        asyncio.create_task(keep_doing(name, begin), name=name) for name, begin in chores.items()
     )
     member = node.chain.next_set.member(ReplicaId(node.config.node_index))
     ports = make_ports(
