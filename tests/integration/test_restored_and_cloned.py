@@ -250,7 +250,6 @@ def recover(*words: str | Path) -> Ended:
     return done
 
 
-@pytest.mark.slow
 def test_a_consortium_restored_at_once_is_brought_back_by_its_operators(
     four: Consortium, tmp_path: Path
 ) -> None:
