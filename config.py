@@ -105,8 +105,8 @@ class NodeConfig:
 
     `api_origin` is the address under which clients reach the API, such as
     `https://ledger.st-mary.example`; empty means the address it listens on. `guests` says who may
-    read certified blocks without being a peer: nodes whose TLS key the ledger has named ("known"),
-    or "everybody" who reaches the port.
+    read certified blocks without being a peer: nodes whose TLS key the ledger has named ("known",
+    where learners belong too), or "everybody" who reaches the port.
     """
 
     node_index: int
@@ -118,7 +118,7 @@ class NodeConfig:
     pruning: Pruning = field(default_factory=Pruning)
     log_level: str = "info"
     api_origin: str = ""
-    guests: str = "everybody"
+    guests: str = "known"
 
     BOUNDS: ClassVar[dict[str, tuple[int, int]]] = {"node_index": (0, 65_535)}
 

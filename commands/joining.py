@@ -135,6 +135,8 @@ def _told(stage: Stage, joined: Joined) -> str:
     match stage:
         case Stage.FOLLOWING:
             return "catching up"
+        case Stage.UNKNOWN:
+            return f"the members answer only nodes that the ledger names. {next_step(joined)}"
         case Stage.WAITING:
             return f"caught up. {next_step(joined)}"
         case Stage.LEARNING:

@@ -63,6 +63,12 @@ class PeerUnreachable(P2pError):
     code = "peer.unreachable"
 
 
+class NotWelcome(PeerUnreachable):
+    """The other side is there, and answers nobody under our key."""
+
+    code = "peer.not_welcome"
+
+
 class RequestTimeout(P2pError):
     """The peer made no progress within the time allowed; the outcome is unknown."""
 

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from p2p import peers
-from p2p.channel import Channel, closed_routes, end_channel, open_channel
+from p2p.channel import GOODBYE_PREFIX, Channel, closed_routes, end_channel, open_channel
 from p2p.config import KindRule, NetworkConfig
 from p2p.dialing import DialTerms, connect
-from p2p.errors import PeerUnreachable, ProtocolViolation, UnidentifiedPeer
+from p2p.errors import NotWelcome, PeerUnreachable, ProtocolViolation, UnidentifiedPeer
 from p2p.frames import make_limits
 from p2p.guests import WELCOME_GUEST
 from p2p.identity import VISIT_PROTOCOL, TlsContexts, peer_pin
@@ -100,7 +100,10 @@ async def visiting(
     *,
     own_pin: bytes,
 ) -> AsyncIterator[Visit]:
-    """Call at (host, port) and leave at the end; raises `PeerUnreachable` saying why not."""
+    """Call at (host, port) and leave at the end; raises `PeerUnreachable` saying why not.
+
+    `NotWelcome` is the one where the other side answers nobody under our key.
+    """
     visit = Visit(config.kinds, serving_terms, own_pin)
     link = Link(
         visit,
@@ -112,6 +115,8 @@ async def visiting(
     host, port = address
     try:
         reason = await connect(link, host, port, contexts.visiting, dial_terms)
+        if reason == GOODBYE_PREFIX + peers.REASON_UNKNOWN_PIN:
+            raise NotWelcome(f"{host}:{port}: {reason}")
         if reason is not None:
             raise PeerUnreachable(f"{host}:{port}: {reason}")
         yield visit

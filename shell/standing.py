@@ -11,6 +11,7 @@ class Stage(enum.Enum):
     """Where a node stands, from outside to inside."""
 
     FOLLOWING = "following"  # It takes the blocks that there are already.
+    UNKNOWN = "unknown"  # The members answer only keys that the ledger names, and not this one.
     WAITING = "waiting"  # It has them all; the members have yet to take it, or its keys.
     LEARNING = "learning"  # A learner that says that it is ready as soon as it is.
     VOTING = "voting"
@@ -26,7 +27,9 @@ def stage_of(visits: Visits) -> Stage:
     if entry is not None and is_ours and entry.standing is NodeStanding.REMOVED:
         return Stage.REMOVED
     if entry is None or not is_ours:
-        return Stage.WAITING if visits.has_all else Stage.FOLLOWING
+        if visits.has_all:
+            return Stage.WAITING
+        return Stage.UNKNOWN if visits.is_turned_away else Stage.FOLLOWING
     if entry.standing is NodeStanding.LEARNER:
         return Stage.LEARNING
     if replica.state.fence is not None:

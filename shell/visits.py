@@ -26,7 +26,7 @@ from crypto.signatures import is_valid_many
 from genesis.invite import Invite
 from ledger.errors import InvalidBlock
 from ledger.nodes import get_nodes
-from p2p.errors import P2pError, PeerRefused
+from p2p.errors import NotWelcome, P2pError, PeerRefused
 from p2p.statistics import PeerState
 from p2p.visiting import VISITED, Visit
 from shell.blocks import check_consistent
@@ -61,7 +61,8 @@ class Visits:
     `seeds` are addresses from the invite, and `anchor` height and digest of the block that it
     vouches for. `failures` counts visits in a row that brought less than they promised. `moved_at`
     is the loop's time at which the tip was last seen to move; `has_all` says that whoever was
-    visited last had nothing more.
+    visited last had nothing more, `is_turned_away` that somebody answers only keys that the ledger
+    has named, and not ours.
     """
 
     replica: Replica
@@ -70,6 +71,7 @@ class Visits:
     anchor: tuple[int, Digest] | None = None
     failures: Counter[Address] = field(default_factory=Counter)
     has_all: bool = False
+    is_turned_away: bool = False
     seen_height: int = -1
     moved_at: float = 0.0
 
@@ -164,6 +166,7 @@ async def _visit(visits: Visits, address: Address) -> None:
     over_s = time.monotonic() + VISIT_S
     try:
         async with visits.following.network.visit(*address) as visit:
+            visits.is_turned_away = False
             while await _take_blocks(visits, visit):
                 visits.has_all = False
                 if time.monotonic() >= over_s:
@@ -171,6 +174,7 @@ async def _visit(visits: Visits, address: Address) -> None:
             else:
                 visits.has_all = True
     except (P2pError, DecodeError, InvalidBlock, Unhelpful) as problem:
+        visits.is_turned_away |= isinstance(problem, NotWelcome)
         visits.failures[address] = min(visits.failures[address] + 1, FAILURES_MAX)
         log.info("visit failed", extra={"peer": _text(address), "reason": str(problem)})
     else:

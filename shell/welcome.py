@@ -1,9 +1,9 @@
 """Whom a node answers who is none of its peers: guests, who take certified blocks, nothing else.
 
-Certified blocks prove themselves, so giving them to everybody harms no node, and it lets a new one
-catch up before anybody has voted on it. But they hold pseudonyms and rights: a consortium whose
-port strangers can reach keeps them to known keys, those that the ledger has ever named for a node
-that was not removed since: a learner's, and those of a member whose keys changed while it slept.
+Certified blocks prove themselves, so giving them to everybody would harm no node. But they hold
+pseudonyms and rights: unless `node.toml` says otherwise they are for known keys only, those that
+the ledger has ever named for a node that was not removed since: a learner's, and those of a member
+whose keys changed while it slept.
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ from typing import Final
 import pytest
 
 from commands.devnet import Member, passphrase_path
-from config import KNOWN, dump_config, load_config
+from config import load_config
 from crypto.schema import encode
 from ledger.exchange import SubmitBatch, SubmitItem
 from p2p.config import KindRule, NetworkConfig, PeerAddress
@@ -37,7 +36,6 @@ from tests.integration.consortium import (
     height_of,
     log_of,
     pid_of,
-    start_all,
     start_one,
     status_of,
     stop_one,
@@ -90,10 +88,8 @@ def throw(port: int, content: bytes, *, is_answered: bool = False) -> None:
 async def test_random_bytes_and_foreign_keys_at_the_port_of_the_nodes_are_turned_away_and_counted(
     make_consortium: MakeConsortium,
 ) -> None:
-    four = make_consortium(4, is_started=False)
+    four = make_consortium(4)
     member = four.members[0]
-    keep_to_known_guests(member)
-    start_all(four)
     pid, before = pid_of(member), resident_bytes(member)
     randomness = random.Random(1)
     hello = bytes.fromhex("160301020001000 1fc0303".replace(" ", ""))
@@ -112,11 +108,6 @@ async def test_random_bytes_and_foreign_keys_at_the_port_of_the_nodes_are_turned
     check_unharmed(member, pid, before)
     await asyncio.to_thread(wait_height, four.members, height_of(member) + 3)
     assert ask(member, "/v1/consensus")["connected_members"] == 4
-
-
-def keep_to_known_guests(member: Member) -> None:
-    path = member.directory / "node.toml"
-    path.write_text(dump_config(replace(load_config(path), guests=KNOWN)), encoding="utf-8")
 
 
 async def foreign_handshake(member: Member, keys: NodeKeys) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from p2p.config import PeerAddress
-from p2p.errors import PeerRefused, PeerUnreachable
+from p2p.errors import NotWelcome, PeerRefused, PeerUnreachable
 from p2p.frames import Control
 from tests.unit.p2p.loopback import (
     ASK,
@@ -61,7 +61,7 @@ async def test_a_member_that_visits_is_a_guest_and_keeps_its_link() -> None:
 
 async def test_a_visit_where_guests_are_turned_away_says_so() -> None:
     async with running(1) as member, running(None) as sleeper:
-        with pytest.raises(PeerUnreachable, match="unknown_pin"):
+        with pytest.raises(NotWelcome, match="unknown_pin"):
             async with sleeper.network.visit("127.0.0.1", member.network.port):
                 pass
 

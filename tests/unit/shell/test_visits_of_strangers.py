@@ -15,7 +15,7 @@ from commands.founding import (
     make_founder,
     write_node_directory,
 )
-from config import Endpoint, Timeouts, load_config
+from config import EVERYBODY, KNOWN, Endpoint, Timeouts, dump_config, load_config
 from consensus.blocks import CertifiedBlock
 from consensus.records import ViewChangeRecord, VoteRecord, decode_record
 from crypto.hashing import Digest
@@ -35,6 +35,7 @@ from shell.clock import Clock
 from shell.kinds import KIND_RULES, Kind
 from shell.mending import CERTIFIED_BYTES_MAX, BlockCopy, answer_copy
 from shell.ports import ChainReads
+from shell.standing import Stage, stage_of
 from shell.visits import addresses_of
 from shell.welcome import GUEST_KINDS
 from tests.unit.p2p.loopback import new_identity, until
@@ -55,7 +56,7 @@ class Founded:
 
 
 @asynccontextmanager
-async def founded(folder: Path) -> AsyncIterator[Founded]:
+async def founded(folder: Path, *, guests: str = EVERYBODY) -> AsyncIterator[Founded]:
     ports = free_ports(4)
     founder = make_founder("hospital-0", "Hospital 0", 0, Endpoint(port=ports[0]))
     stranger = make_founder("hospital-0", "Hospital 0", STRANGER, Endpoint(port=ports[1]))
@@ -75,7 +76,10 @@ async def founded(folder: Path) -> AsyncIterator[Founded]:
             timeouts=Timeouts(base_timeout_ms=200, timeout_cap_ms=1_000, status_ms=50),
             kdf=KDF_CHEAPEST,
         )
-    async with running_node(load_config(folder / "0" / "node.toml"), PASSPHRASE) as member:
+    settings = folder / "0" / "node.toml"
+    opened = replace(load_config(settings), guests=guests)
+    settings.write_text(dump_config(opened), encoding="utf-8")
+    async with running_node(load_config(settings), PASSPHRASE) as member:
         await until(lambda: member.chain.tip.height >= 3)
         yield Founded(
             folder=folder,
@@ -133,6 +137,19 @@ async def test_a_stranger_follows_the_chain_and_signs_nothing(tmp_path: Path) ->
         assert here.member.network.connected() == ()
         records = [decode_record(record) for _, record in stranger.replica.votes.live]
         assert not [one for one in records if isinstance(one, VoteRecord | ViewChangeRecord)]
+
+
+async def test_a_stranger_gets_nothing_where_only_known_nodes_are_answered_and_is_told(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path, guests=KNOWN))
+        invite = invite_of(here, here.founder.p2p.port)
+        stranger = await stack.enter_async_context(joined(here, invite))
+
+        await until(lambda: stage_of(stranger.visits) is Stage.UNKNOWN)
+
+        assert stranger.chain.tip.height == 0
 
 
 async def test_an_address_where_somebody_else_listens_costs_a_visit_and_is_asked_last(
