@@ -45,48 +45,6 @@ def find_disk_full(facts: Facts) -> str | None:
     )
 
 
-def find_not_a_member(facts: Facts) -> str | None:
-    if facts.is_member:
-        return None
-    return (
-        f"{facts.node} is no member of the replica set of epoch {facts.epoch}: it follows at height"
-        f" {facts.height} and has no vote. Members add it by `validators add`."
-    )
-
-
-def find_mute(facts: Facts) -> str | None:
-    if not facts.is_mute:
-        return None
-    return (
-        f"The ledger has a vote key for {facts.node} that is not in its keys/: it follows and does"
-        " not vote. Restore that keystore, or have the node re-keyed."
-    )
-
-
-def find_listening(facts: Facts) -> str | None:
-    if facts.listening_to is None:
-        return None
-    return (
-        f"{facts.node} has just started and listens before it votes, for others to show what it"
-        f" may have forgotten: {names(facts.listening_to) or 'nobody'} answered so far."
-    )
-
-
-def find_fenced(facts: Facts) -> str | None:
-    fence = facts.fence
-    if fence is None:
-        return None
-    if fence.lift_height is not None:
-        waits = f"it votes again after block {fence.lift_height}, and is at {facts.height}"
-    else:
-        missing = [one.name for one in facts.others if one.name not in fence.proven]
-        waits = (
-            f"it waits until {fence.needed} others prove how far they are"
-            f" ({names(fence.proven) or 'nobody'} did, {names(missing)} did not)"
-        )
-    return f"{facts.node} is fenced and signs nothing ({fence.reason}): {waits}."
-
-
 def find_loop_lag(facts: Facts) -> str | None:
     if facts.lag_ms < LAG_MS_MAX:
         return None
@@ -313,3 +271,20 @@ def is_late(facts: Facts) -> bool:
 def _is_near(facts: Facts, offset_ms: int) -> bool:
     """Whether blocks made by one clock pass the other's rule, whoever proposes (rule 12)."""
     return abs(offset_ms) <= min(facts.time_ahead_ms, facts.time_behind_ms)
+
+
+def find_copies_missing(facts: Facts) -> str | None:
+    """Name who has promised to keep what is missing here: they can mend it."""
+    missing = facts.missing
+    if not missing.blobs and not missing.sidecars:
+        return None
+    what = " and ".join(
+        f"{number} {noun}{'' if number == 1 else 's'}"
+        for number, noun in ((missing.blobs, "blob"), (missing.sidecars, "sidecar"))
+        if number
+    )
+    keepers = names(missing.keepers) or "no member that is connected"
+    of_blobs = f"; of the blobs {keepers} promised copies" if missing.blobs else ""
+    return (
+        f"Missing or damaged here, and asked for from the others again and again: {what}{of_blobs}."
+    )

@@ -35,7 +35,8 @@ class ApiConfig:
 class Api:
     """The HTTP side of one node.
 
-    `refused` counts problems by code, `served` answers by status; `stopping` ends every stream.
+    `refused` counts problems by code, `served` answers by status; `sent_heights` has for
+    each stream of events the last block that was sent; `stopping` ends every stream.
     """
 
     ports: Ports
@@ -55,6 +56,7 @@ class Api:
     subscribers: Slots
     refused: dict[str, int] = field(default_factory=dict)
     served: dict[int, int] = field(default_factory=dict)
+    sent_heights: dict[web.StreamResponse, int] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 

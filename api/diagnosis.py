@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from api import causes
+from api import causes, silences
 from api.facts import Facts
 from api.phrases import count, span
 
@@ -97,17 +97,22 @@ RULES: Final = (
     Rule(
         code="not_a_member",
         meaning="this node is not in the replica set: it follows and has no vote",
-        find=causes.find_not_a_member,
+        find=silences.find_not_a_member,
     ),
     Rule(
         code="mute",
         meaning="the vote key that the ledger has for this node is not in its keys/",
-        find=causes.find_mute,
+        find=silences.find_mute,
+    ),
+    Rule(
+        code="recover_needed",
+        meaning="more members are fenced than can be spared: only `medledger recover` goes on",
+        find=silences.find_recover_needed,
     ),
     Rule(
         code="fenced",
         meaning="this node may have forgotten what it signed, and signs nothing yet",
-        find=causes.find_fenced,
+        find=silences.find_fenced,
     ),
     Rule(
         code="loop_lag",
@@ -127,7 +132,7 @@ RULES: Final = (
     Rule(
         code="listening",
         meaning="this node has just started, and hears the others before it votes",
-        find=causes.find_listening,
+        find=silences.find_listening,
     ),
     Rule(
         code="wrong_key",
@@ -212,6 +217,12 @@ RULES: Final = (
         code="block_damaged",
         meaning="a stored block is damaged and waits for a copy from a peer",
         find=causes.find_block_damaged,
+        is_note=True,
+    ),
+    Rule(
+        code="copies_missing",
+        meaning="blobs or sidecars that this node has to keep are missing or damaged",
+        find=causes.find_copies_missing,
         is_note=True,
     ),
     Rule(

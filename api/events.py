@@ -43,7 +43,10 @@ async def subscribe(api: Api, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
         await response.prepare(request)
-        await _follow(api, request, response, subject, height)
+        try:
+            await _follow(api, request, response, subject, height)
+        finally:
+            api.sent_heights.pop(response, None)
         await response.write_eof()
     return response
 
@@ -57,6 +60,7 @@ async def _follow(
 ) -> None:
     """Send block after block until the client goes, its session ends or the node stops."""
     while not api.stopping.is_set():
+        api.sent_heights[response] = height
         following = Height(height + 1)
         await _wait_block(api, following)
         if api.ports.chain.tip().height < following:

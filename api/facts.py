@@ -18,9 +18,10 @@ class MemberFacts:
 
     `link` is connected, connecting or refused, for `link_ms` now, for `link_reason` if not
     connected. `heard_ms` ago came its last heartbeat; that said it had decided `height`, stood in
-    `view` and was fenced or not. `votes` are the kinds of votes it has sent for the block that is
-    being agreed in the present view, `evidence` the slots for which it is proven to have signed two
-    votes, `complaint` its reason if it complains about the primary of view 0.
+    `view` and was fenced, or listening after its start, or not. `votes` are the kinds of votes it
+    has sent for the block that is being agreed in the present view, `evidence` the slots for which
+    it is proven to have signed two votes, `complaint` its reason if it complains about the primary
+    of view 0.
     """
 
     index: int
@@ -32,6 +33,7 @@ class MemberFacts:
     height: int | None = None
     view: int | None = None
     is_fenced: bool = False
+    is_listening: bool = False
     clock_offset_ms: int | None = None
     rtt_ms: float | None = None
     votes: tuple[str, ...] = ()
@@ -42,16 +44,44 @@ class MemberFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceFacts:
-    """Why the node signs nothing, and what it waits for.
+    """Why the node signs nothing, for how long in this run, and what it waits for.
 
     `needed` others have to prove how far they are, `proven` have done so; once all have, it votes
-    again after block `lift_height`.
+    again after block `lift_height`. `waits_for_document`: it goes on only under the others'
+    restart document.
     """
 
     reason: str
+    for_ms: int = 0
     proven: tuple[str, ...] = ()
     needed: int = 0
     lift_height: int | None = None
+    waits_for_document: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListeningFacts:
+    """A start that signs nothing new yet: `needed` others have to answer, `answered` have.
+
+    They have proven that block `proven_height` is decided: the node has to decide it first.
+    """
+
+    for_ms: int = 0
+    needed: int = 0
+    answered: tuple[str, ...] = ()
+    proven_height: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingFacts:
+    """How much of what the node has to keep off chain is not there, damaged copies included.
+
+    `keepers` are connected members that have promised to keep one of the blobs.
+    """
+
+    blobs: int = 0
+    sidecars: int = 0
+    keepers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +135,7 @@ class Facts:
     `phase` says how far that has come here: waiting, proposed, prepared, committed. `view`,
     `primary`, `votes` (our own) and `others` speak of it. `lag_ms` is the longest absence of the
     event loop, `sync_ms` the slowest flush of the journal, both of the last half minute. `is_mute`:
-    the ledger's vote key for the node is not here. `listening_to` are the members that have
-    answered a node that has just started, None once it votes.
+    the ledger's vote key for the node is not here.
     """
 
     node: str
@@ -139,7 +168,8 @@ class Facts:
     damaged_blocks: tuple[int, ...] = ()
     stopped: Stopped | None = None
     is_mute: bool = False
-    listening_to: tuple[str, ...] | None = None
+    listening: ListeningFacts | None = None
+    missing: MissingFacts = MissingFacts()
 
     @property
     def silent_after_ms(self) -> int:
@@ -159,7 +189,7 @@ def is_silent(facts: Facts, member: MemberFacts) -> bool:
 
 
 def is_voting(facts: Facts, member: MemberFacts) -> bool:
-    """Whether a member can be counted on: it is heard, not fenced, and not far behind."""
-    if is_silent(facts, member) or member.is_fenced:
+    """Whether a member can be counted on: it is heard, free to sign, and not far behind."""
+    if is_silent(facts, member) or member.is_fenced or member.is_listening:
         return False
     return member.height is None or member.height + 1 >= facts.height

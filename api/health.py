@@ -50,6 +50,13 @@ async def metrics(api: Api, _request: web.Request) -> web.StreamResponse:
     measures = {
         **api.ports.node.measures(),
         "refused_total": [((code,), count) for code, count in sorted(api.refused.items())],
+        "events_lag": [((), events_lag(api))],
         "served_total": [((str(status),), count) for status, count in sorted(api.served.items())],
     }
     return web.Response(text=render(measures), headers={"Content-Type": CONTENT_TYPE})
+
+
+def events_lag(api: Api) -> int:
+    """Return how many blocks the subscriber that is furthest behind has not been sent yet."""
+    tip = api.ports.chain.tip().height
+    return tip - min(api.sent_heights.values(), default=tip)

@@ -17,6 +17,8 @@ def state_of(facts: Facts, member: MemberFacts) -> str:
         return f"{name} is connected and has been silent for {span(member.heard_ms)}"
     if member.is_fenced:
         return f"{name} is fenced and signs nothing"
+    if member.is_listening:
+        return f"{name} has just started and listens before it votes"
     if member.height is not None and member.height + 1 < facts.height:
         return f"{name} is behind, at block {member.height}"
     return f"{name} is heard"

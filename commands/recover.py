@@ -15,7 +15,6 @@ from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
 from commands.output import Exit, fail, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
 from commands.recovering import (
-    STATED,
     append_records,
     check_document,
     check_order,
@@ -24,7 +23,7 @@ from commands.recovering import (
 )
 from consensus.errors import ConsensusError, InvalidRestart
 from consensus.records import FenceRaised, Restarted
-from consensus.restarting import RestartDocument, TipStatement, combine
+from consensus.restarting import STATED, RestartDocument, TipStatement, combine
 from genesis.files import dump_wire, load_wire
 from ledger.pool import Pool, PoolLimits
 from ledger.transactions import decode_transaction

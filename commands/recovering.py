@@ -4,6 +4,7 @@ from commands.node_directory import OpenDirectory
 from consensus.errors import InvalidRestart
 from consensus.records import Booted, FenceLifted, FenceRaised, Record, Restarted
 from consensus.restarting import (
+    STATED,
     RestartDocument,
     TipStatement,
     document_jobs,
@@ -24,8 +25,6 @@ from storage.errors import JournalMissing
 from storage.files import SYSTEM_FILES
 from storage.journal import close_journal, create_journal, open_journal
 from storage.place import keep_place
-
-STATED = "its operator stated its tip for `medledger recover`"
 
 
 def make_statement(opened: OpenDirectory, chain: Chain, passphrase: str) -> TipStatement:

@@ -46,6 +46,7 @@ from crypto.votes import (
     vote_job,
 )
 
+STATED: Final = "its operator stated its tip for `medledger recover`"
 LEFT_BEHIND: Final = "the others restarted the chain below our tip: `medledger recover apply` here"
 
 RESTARTS_MAX: Final = 16

@@ -2,25 +2,40 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
-from api.facts import DiskFacts, Facts, FenceFacts, MemberFacts, PoolFacts, RefusalFacts, Stopped
+from api.facts import (
+    DiskFacts,
+    Facts,
+    FenceFacts,
+    ListeningFacts,
+    MemberFacts,
+    MissingFacts,
+    PoolFacts,
+    RefusalFacts,
+    Stopped,
+)
 from consensus.fence import others_needed
 from consensus.mailbox import votes_at
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
+from consensus.restarting import LEFT_BEHIND, STATED
 from consensus.state import Own, ReplicaState, primary_at
 from crypto.validators import ReplicaId
 from ledger.parameters import Parameters
+from ledger.records_state import get_seal
 from p2p.statistics import PeerStatistics
-from shell.blobs import Blobs
 from shell.clocks import offset_of_peer_ms
 from shell.intake import Intake
 from shell.replica import Replica
-from shell.sidecars import Sidecars
+from shell.scrubbing import Scrubbing
 from shell.timeline import since_ms
 from storage.files import free_bytes
 
-DAMAGED_TOLD_MAX = 100
+DAMAGED_TOLD_MAX: Final = 100
+LACKING_LOOKED_AT: Final = 64
+"""Of so many blobs it is looked up who has promised to keep them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +54,17 @@ class Sources:
 
     replica: Replica
     intake: Intake
+    scrubbing: Scrubbing
     disks: tuple[Disk, ...]
 
 
-def make_sources(replica: Replica, intake: Intake, blobs: Blobs, sidecars: Sidecars) -> Sources:
+def make_sources(replica: Replica, intake: Intake, scrubbing: Scrubbing) -> Sources:
     database = replica.chain.stored.database
+    blobs, sidecars = scrubbing.blobs, scrubbing.sidecars
     return Sources(
         replica=replica,
         intake=intake,
+        scrubbing=scrubbing,
         disks=(
             Disk(
                 part="ledger",
@@ -122,7 +140,8 @@ def gather_facts(sources: Sources) -> Facts:
         damaged_blocks=tuple(sorted(replica.mending.damaged)[:DAMAGED_TOLD_MAX]),
         stopped=_stopped(replica),
         is_mute=state.members.is_mute,
-        listening_to=_listening_to(replica),
+        listening=_listening(replica),
+        missing=_missing(replica, sources.scrubbing),
     )
 
 
@@ -177,6 +196,7 @@ def _members(replica: Replica) -> Iterator[MemberFacts]:
             height=None if status is None else int(status.height) - 1,
             view=None if status is None else int(status.view),
             is_fenced=status is not None and status.is_fenced,
+            is_listening=status is not None and status.is_listening,
             clock_offset_ms=offset_of_peer_ms(replica, link),
             rtt_ms=link.rtt_ms,
             votes=_votes_of(replica.state, index),
@@ -228,6 +248,8 @@ def _fence(replica: Replica) -> FenceFacts | None:
         return None
     return FenceFacts(
         reason=fence.reason,
+        for_ms=since_ms(replica.timeline, replica.timeline.fenced_s),
+        waits_for_document=fence.reason in (STATED, LEFT_BEHIND) and not fence.falls_at_restart,
         proven=tuple(name_of(replica, index) for index in sorted(fence.proven)),
         needed=others_needed(replica.state.members.quorum),
         lift_height=None
@@ -236,11 +258,32 @@ def _fence(replica: Replica) -> FenceFacts | None:
     )
 
 
-def _listening_to(replica: Replica) -> tuple[str, ...] | None:
+def _listening(replica: Replica) -> ListeningFacts | None:
     listening = replica.state.listening
     if listening is None:
         return None
-    return tuple(name_of(replica, index) for index in sorted(listening.answered))
+    proof = listening.proof
+    return ListeningFacts(
+        for_ms=since_ms(replica.timeline, replica.timeline.started_s),
+        needed=replica.state.members.quorum.strong - 1,
+        answered=tuple(name_of(replica, index) for index in sorted(listening.answered)),
+        proven_height=None if proof is None else int(proof.height),
+    )
+
+
+def _missing(replica: Replica, scrubbing: Scrubbing) -> MissingFacts:
+    """Say how much is lacking, and who of those connected has promised to keep it too."""
+    view = replica.chain.view()
+    promised: set[int] = set()
+    for cid in islice(scrubbing.lacking_blobs, LACKING_LOOKED_AT):
+        seal = get_seal(view, cid)
+        promised |= set() if seal is None else set(seal.stored_by)
+    keepers = [one for one in replica.network.connected() if one in promised]
+    return MissingFacts(
+        blobs=len(scrubbing.lacking_blobs),
+        sidecars=len(scrubbing.lacking_sidecars),
+        keepers=tuple(name_of(replica, ReplicaId(one)) for one in sorted(keepers)),
+    )
 
 
 def _complaint(state: ReplicaState, index: ReplicaId) -> str:

@@ -12,6 +12,7 @@ from crypto.validators import ReplicaId
 from shell.clocks import others_offset_ms
 from shell.facts import Sources, gather_facts, name_of
 from shell.replica import Replica
+from shell.scrubbing import Scrubbing
 from storage.journal import SyncTimes
 
 Samples = list[tuple[tuple[str, ...], Value]]
@@ -29,6 +30,7 @@ def gather_measures(sources: Sources) -> Measures:
         **_members(facts, sources.replica),
         **_pool(facts, sources),
         **_machine(facts, sources),
+        **_scrubbing(sources.scrubbing),
     }
 
 
@@ -136,6 +138,23 @@ def _machine(facts: Facts, sources: Sources) -> dict[str, Samples]:
         "journal_fsync_seconds": [((), flushes(replica.votes.journal.sync_times))],
         "disk_free_bytes": [((one.part,), one.free_bytes) for one in facts.disks],
         "disk_bytes": [((disk.part,), disk.used_bytes()) for disk in sources.disks],
+    }
+
+
+def _scrubbing(scrubbing: Scrubbing) -> dict[str, Samples]:
+    mending = scrubbing.mending
+    waiting = {
+        "blobs": len(scrubbing.lacking_blobs),
+        "blocks": len(mending.damaged),
+        "receipts": len(mending.damaged_receipts),
+        "sidecars": len(scrubbing.lacking_sidecars),
+    }
+    return {
+        "blobs_unavailable": _one(len(scrubbing.lacking_blobs)),
+        "scrub_checked_total": _counted(scrubbing.checked),
+        "scrub_damaged_total": _counted(scrubbing.found),
+        "scrub_repaired_total": _counted(scrubbing.mended + mending.mended),
+        "scrub_unrepaired": _counted(Counter(waiting)),
     }
 
 

@@ -248,7 +248,7 @@ def make_ports(
             upkeep=upkeep,
             clock=clock,
             run_by=organisation,
-            sources=make_sources(replica, intake, blobs, sidecars),
+            sources=make_sources(replica, intake, upkeep.scrubbing),
         ),
     )
 

@@ -66,6 +66,7 @@ from shell.proposals import (
 from shell.timeline import (
     Timeline,
     added_ms,
+    note_departures,
     note_effect,
     note_executed,
     note_refusal,
@@ -202,6 +203,7 @@ def is_asked(replica: Replica, peer_id: int) -> bool:
 
 
 def _perform_all(replica: Replica, effects: Iterable[Effect]) -> None:
+    note_departures(replica.timeline, replica.state)
     for effect in effects:
         note_effect(replica.timeline, effect)
         _perform(replica, effect)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from crypto.cid import Cid
 from crypto.errors import DecodeError
@@ -41,6 +41,8 @@ from storage.world import StoredNodes, state_root
 
 log = logging.getLogger("medledger.scrubbing")
 
+T = TypeVar("T")
+
 FIRST_PASS_S: Final = 5.0
 PASS_PAUSE_S: Final = 30.0
 SLICE_PAUSE_S: Final = 0.002
@@ -48,6 +50,8 @@ LEAVES_AT_ONCE: Final = 64
 ROWS_AT_ONCE: Final = 512
 SIDECARS_AT_ONCE: Final = 256
 NODES_MAX: Final = 1_000
+LACKING_MAX: Final = 1 << 16
+"""So many of each kind are remembered as not to be had; more are asked for all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,10 @@ Steps: TypeAlias = Generator[Found | Missing | None, None, None]
 class Scrubbing:
     """What is scrubbed, and what has come of it since the start.
 
-    `percent` of one processor is what it may take; `found` counts damage by code, `mended` what was
-    put right here (blocks and receipts are counted where they are mended).
+    `percent` of one processor is what it may take; `checked` counts portions of work by kind,
+    `found` damage by code, `mended` what was put right here (blocks and receipts are counted where
+    they are mended). `lacking_blobs` and `lacking_sidecars` are what this node has to keep and
+    nobody has given it, each with the pass that asked last.
     """
 
     chain: Chain
@@ -88,6 +94,8 @@ class Scrubbing:
     checked: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
     mended: Counter[str] = field(default_factory=Counter)
+    lacking_blobs: dict[Cid, int] = field(default_factory=dict)
+    lacking_sidecars: dict[Digest, int] = field(default_factory=dict)
 
 
 async def keep_scrubbing(
@@ -119,6 +127,8 @@ async def scrub_once(scrubbing: Scrubbing) -> None:
             scrubbing.found[problem.code] += 1
             log.warning("scrub broken off", extra={"what": what, "reason": str(problem)})
     scrubbing.doing = ""
+    _forget_unseen(scrubbing.lacking_blobs, scrubbing.passes)
+    _forget_unseen(scrubbing.lacking_sidecars, scrubbing.passes)
     scrubbing.passes += 1
 
 
@@ -272,18 +282,40 @@ def _is_kept(scrubbing: Scrubbing, cid: Cid) -> bool:
 
 async def _fetch(scrubbing: Scrubbing, missing: Missing) -> None:
     """Fetch from peers what is missing; what nobody has is asked for again in the next pass."""
+    _note_lacking(scrubbing, missing)
     try:
         if missing.blob is not None:
             await ensure_here(scrubbing.blobs, missing.blob)
             scrubbing.mended["blob.missing"] += 1
+            scrubbing.lacking_blobs.pop(missing.blob, None)
         if missing.sidecars:
             found = await find_sidecars(scrubbing.sidecars.bodies, missing.sidecars, ())
             if found:
                 put_sidecars(scrubbing.sidecars.store, found.items())
             scrubbing.mended["sidecar.missing"] += len(found)
-            scrubbing.found["sidecar.missing"] += len(missing.sidecars)
+            for digest in found:
+                scrubbing.lacking_sidecars.pop(digest, None)
     except (StorageError, P2pError) as problem:
         log.warning("not fetched", extra={"reason": str(problem)})
+
+
+def _note_lacking(scrubbing: Scrubbing, missing: Missing) -> None:
+    """Remember what is asked for until it is here; what is lacking for long was found once."""
+    lacking, number = scrubbing.lacking_sidecars, scrubbing.passes
+    for digest in missing.sidecars:
+        if digest not in lacking:
+            scrubbing.found["sidecar.missing"] += 1
+        if digest in lacking or len(lacking) < LACKING_MAX:
+            lacking[digest] = number
+    blobs = scrubbing.lacking_blobs
+    if missing.blob is not None and (missing.blob in blobs or len(blobs) < LACKING_MAX):
+        blobs[missing.blob] = number
+
+
+def _forget_unseen(lacking: dict[T, int], number: int) -> None:
+    """Forget what this pass did not find missing: it came by itself, or need not be kept now."""
+    for key in [key for key, seen in lacking.items() if seen != number]:
+        del lacking[key]
 
 
 def _unmendable(scrubbing: Scrubbing, text: str) -> Found:

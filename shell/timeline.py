@@ -13,8 +13,10 @@ from typing import Final
 
 from api.metrics import Histogram
 from consensus.blocks import Block
-from consensus.effects import Broadcast, CheckProposal, Decide, Effect
-from consensus.messages import Commit, Message, NewView, Prepare, PrePrepare, ViewChange, Vote
+from consensus.effects import Broadcast, CheckProposal, Decide, Effect, Persist
+from consensus.messages import Commit, Message, NewView, Prepare, PrePrepare, Vote
+from consensus.records import FenceRaised
+from consensus.state import Departure, ReplicaState, height_of
 from ledger.pool import Pool
 from shell.proposals import HASH_BYTES, payload_hashes
 
@@ -71,13 +73,18 @@ class Peak:
 class Timeline:
     """Times are those of `clock_s` (monotonic); `marks` are those of the height under agreement.
 
-    `executed_s` is when the last block was executed, or the start. `phases` and `latency` are in
+    `started_s` is the start, `fenced_s` when the fence was raised last in this run, or the start,
+    `executed_s` when the last block was executed, or the start. `left` are the views that were left
+    so far, by why. `phases` and `latency` are in
     seconds. `commits` has the highest height for which a member's commit came, `votes_missing` how
     many blocks went by without one. `lag` is the loop's, `sync` the journal's.
     """
 
     clock_s: Callable[[], float] = time.monotonic
+    started_s: float = field(init=False)
+    fenced_s: float = field(init=False)
     executed_s: float = field(init=False)
+    left: Counter[Departure] = field(default_factory=Counter)
     marks: dict[str, float] = field(default_factory=dict)
     phases: dict[str, Histogram] = field(
         default_factory=lambda: {one: Histogram() for one in PHASES}
@@ -94,7 +101,7 @@ class Timeline:
     sync: Peak = field(init=False)
 
     def __post_init__(self) -> None:
-        self.executed_s = self.clock_s()
+        self.started_s = self.fenced_s = self.executed_s = self.clock_s()
         self.lag = Peak(self.clock_s)
         self.sync = Peak(self.clock_s)
 
@@ -108,14 +115,24 @@ def note_effect(timeline: Timeline, effect: Effect) -> None:
             _mark(timeline, VOTE_PHASES[type(vote)], vote.height, vote.view, vote.digest)
         case Broadcast(message=NewView() as vote):
             _mark(timeline, "proposed", vote.height, vote.view, vote.digest)
-        case Broadcast(message=ViewChange() as vote):
-            log.info("view change", extra={"height": vote.height, "view": vote.view})
+        case Persist(records=records) if any(isinstance(one, FenceRaised) for one in records):
+            timeline.fenced_s = timeline.clock_s()
         case Decide():
             _mark(
                 timeline, "committed", effect.block.height, effect.block.view, effect.block.digest
             )
         case _:
             pass  # What moves no block forward.
+
+
+def note_departures(timeline: Timeline, state: ReplicaState) -> None:
+    """Tell of every view that was left since the last look, and why."""
+    if timeline.left == state.view_changes:
+        return
+    for reason in (state.view_changes - timeline.left).elements():
+        place = {"height": height_of(state), "view": state.instance.view}
+        log.info("view change", extra={**place, "reason": reason.value})
+    timeline.left = state.view_changes.copy()
 
 
 def note_message(timeline: Timeline, peer_id: int, message: Message) -> None:

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from api.context import ApiConfig
+from api.context import ApiConfig, make_api
+from api.health import events_lag
 from api.limits import LimitsConfig
 from ledger.identity_payloads import Suspend
 from tests.api.asking import Server, running
@@ -59,6 +61,20 @@ async def test_blocks_come_in_order_from_the_cursor_on(server: Server, node: Mem
     assert [one["event"] for one in found] == ["block"] * 3
     assert [one["data"]["height"] for one in found] == [start + 1, start + 2, start + 3]
     assert [one["id"] for one in found] == [str(start + 1), str(start + 2), str(start + 3)]
+
+
+async def test_how_far_the_slowest_subscriber_is_behind_is_a_number(node: MemoryNode) -> None:
+    api = make_api(node.ports(), ApiConfig())
+    start = node.tip().height
+    for _ in range(3):
+        node.decide([])
+
+    alone = events_lag(api)
+    api.sent_heights[web.StreamResponse()] = start
+    api.sent_heights[web.StreamResponse()] = start + 2
+    behind = events_lag(api)
+
+    assert (alone, behind) == (0, 3)
 
 
 async def test_without_a_cursor_it_begins_with_the_next_block(

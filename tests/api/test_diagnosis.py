@@ -10,7 +10,9 @@ from api.facts import (
     DiskFacts,
     Facts,
     FenceFacts,
+    ListeningFacts,
     MemberFacts,
+    MissingFacts,
     PoolFacts,
     RefusalFacts,
     Stopped,
@@ -50,12 +52,19 @@ FAULTS: dict[str, tuple[Facts, tuple[str, ...]]] = {
     "not_a_member": (make_facts(is_member=False), ("hospital-a", "epoch 0")),
     "mute": (make_facts(is_mute=True), ("hospital-a", "keys/")),
     "listening": (
-        make_facts(listening_to=("hospital-c",)),
-        ("hospital-a has just started", "hospital-c answered"),
+        make_facts(listening=ListeningFacts(for_ms=3_200, needed=2, answered=("hospital-c",))),
+        ("hospital-a started 3.2 s ago", "2 others", "hospital-c did", "hospital-d did not"),
+    ),
+    "recover_needed": (
+        with_members(
+            make_facts(since_block_ms=9_000, due_ms=5, fence=FenceFacts(reason="copied", needed=2)),
+            make_member("hospital-c", is_fenced=True),
+        ),
+        ("hospital-a and hospital-c are fenced", "3 of 4", "medledger recover statement"),
     ),
     "fenced": (
-        make_facts(fence=FenceFacts(reason="the journal is missing", needed=2)),
-        ("hospital-a", "the journal is missing", "2 others", "hospital-c"),
+        make_facts(fence=FenceFacts(reason="the journal is missing", for_ms=700, needed=2)),
+        ("hospital-a", "since 0.7 s", "the journal is missing", "2 others", "hospital-c"),
     ),
     "loop_lag": (make_facts(lag_ms=3_200), ("hospital-a", "3.2 s")),
     "clock_off": (
@@ -157,6 +166,10 @@ NOTES: dict[str, tuple[Facts, tuple[str, ...]]] = {
         ("hospital-d (censoring)",),
     ),
     "block_damaged": (make_facts(damaged_blocks=(7, 9)), ("7 and 9",)),
+    "copies_missing": (
+        make_facts(missing=MissingFacts(blobs=1, sidecars=7, keepers=("hospital-c",))),
+        ("1 blob and 7 sidecars", "hospital-c promised"),
+    ),
     "member_invalid": (
         with_members(make_facts(), make_member("hospital-b", invalid_messages=500)),
         ("hospital-b (500)",),
@@ -223,6 +236,60 @@ def test_a_fenced_member_is_not_counted_for_a_quorum() -> None:
 
     assert found.code == "no_quorum"
     assert "hospital-d is fenced" in found.sentence
+
+
+def test_a_node_that_is_fenced_and_listens_says_for_whom_it_waits() -> None:
+    listening = ListeningFacts(for_ms=4_000, needed=2, answered=("hospital-d",))
+    fence = FenceFacts(reason="the directory was copied", for_ms=4_000, lift_height=43)
+
+    found = diagnose(make_facts(fence=fence, listening=listening))
+
+    assert found.code == "fenced"
+    assert "since 4.0 s (the directory was copied)" in found.sentence
+    assert "after block 43" in found.sentence
+    assert "hospital-d did, hospital-b and hospital-c did not" in found.sentence
+
+
+def test_a_start_says_which_proven_block_it_still_lacks() -> None:
+    answered = ("hospital-b", "hospital-c")
+    listening = ListeningFacts(for_ms=900, needed=2, answered=answered, proven_height=41)
+
+    lacking = diagnose(make_facts(listening=listening))
+    waiting = diagnose(make_facts(height=41, listening=listening))
+
+    assert "until it has block 41" in lacking.sentence
+    assert "for a few heartbeats more" in waiting.sentence
+
+
+def test_a_member_that_listens_is_not_counted_for_a_quorum() -> None:
+    facts = with_members(
+        make_facts(), silent("hospital-b"), make_member("hospital-d", is_listening=True)
+    )
+
+    found = diagnose(facts)
+
+    assert found.code == "no_quorum"
+    assert "hospital-d has just started and listens" in found.sentence
+
+
+def test_a_node_that_was_left_behind_by_a_restart_is_told_the_command() -> None:
+    fence = FenceFacts(reason="the others restarted the chain", waits_for_document=True)
+
+    found = diagnose(make_facts(fence=fence))
+
+    assert found.code == "recover_needed"
+    assert "`medledger recover apply`" in found.sentence
+
+
+def test_fences_that_the_quorum_can_spare_or_that_are_new_need_no_recovery() -> None:
+    fence = FenceFacts(reason="copied", needed=2)
+    one = late(fence=fence)
+    just_started = with_members(make_facts(fence=fence), make_member("hospital-c", is_fenced=True))
+    silent_twin = with_members(
+        one, make_member("hospital-c", is_fenced=True, link="connecting", heard_ms=90_000)
+    )
+
+    assert [diagnose(facts).code for facts in (one, just_started, silent_twin)] == ["fenced"] * 3
 
 
 def test_a_member_one_block_behind_is_counted_and_one_further_behind_is_not() -> None:

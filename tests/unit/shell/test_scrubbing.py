@@ -77,7 +77,8 @@ class OnePeer:
                 case Kind.FIND_RECEIPTS:
                     return await answer_receipts(make_snapshots(self.chain), peer_id, body)
                 case Kind.FIND_SIDECARS:
-                    found = [self.contents[one] for one in decode_wanted(body)]
+                    wanted = decode_wanted(body)
+                    found = [self.contents[one] for one in wanted if one in self.contents]
                     return encode(FoundSidecars(contents=tuple(found)))
                 case _:
                     raise PeerRefused("no_handler")
@@ -314,6 +315,36 @@ async def test_a_blob_that_was_promised_and_is_not_here_is_fetched(
 
     assert asked == [cid, cid]
     assert scrubbed.scrubbing.passes == 2
+    assert scrubbed.scrubbing.lacking_blobs == {cid: 1}
+
+
+async def test_what_nobody_gave_is_told_until_it_is_here(scrubbed: Scrubbed) -> None:
+    scrubbing, store = scrubbed.scrubbing, scrubbed.live.sidecars
+    peer = cast("OnePeer", scrubbing.sidecars.bodies.network)
+    lost = [digest for digest in scrubbed.live.contents if has_sidecar(store, digest)]
+    drop_sidecars(store, lost)
+    whole, peer.contents = peer.contents, {}
+
+    await scrub_once(scrubbing)
+    lacking_at_first = dict(scrubbing.lacking_sidecars)
+    await scrub_once(scrubbing)
+    peer.contents = whole
+    await scrub_once(scrubbing)
+
+    assert lost
+    assert lacking_at_first == dict.fromkeys(lost, 0)
+    assert scrubbing.lacking_sidecars == {}
+    assert scrubbing.found == {"sidecar.missing": len(lost)}, "each was found once"
+    assert scrubbing.mended == {"sidecar.missing": len(lost)}
+
+
+async def test_what_need_not_be_kept_any_more_is_lacking_no_longer(scrubbed: Scrubbed) -> None:
+    scrubbed.scrubbing.lacking_blobs[Cid(b"another")] = 0
+    scrubbed.scrubbing.passes = 1
+
+    await scrub_once(scrubbed.scrubbing)
+
+    assert scrubbed.scrubbing.lacking_blobs == {}
 
 
 async def test_scrubbing_takes_no_more_than_its_share(scrubbed: Scrubbed) -> None:
