@@ -38,9 +38,10 @@ CALM_S = 2.0
 ROUND_S_MIN = 45.0
 
 
-async def soak(minutes: float, rounds: list[str], seed: int, directory: Path) -> Report:
+async def soak(
+    report: Report, minutes: float, rounds: list[str], seed: int, directory: Path
+) -> None:
     """Give every round its share of the time, as many as fit with a useful share each."""
-    report = Report()
     fitting = max(1, int(minutes * 60 // ROUND_S_MIN))
     chosen = rounds[:fitting]
     for number, one in enumerate(chosen):
@@ -54,7 +55,6 @@ async def soak(minutes: float, rounds: list[str], seed: int, directory: Path) ->
             has_liar=has_liar,
         ) as arena:
             await round_of(arena, seconds=minutes * 60 / len(chosen))
-    return report
 
 
 async def round_of(arena: Arena, *, seconds: float) -> None:
@@ -95,11 +95,13 @@ def table(report: Report, *, minutes: float) -> str:
         f"minutes                         {minutes:g}",
         f"blocks                          {report.blocks}",
         f"transactions acknowledged       {report.acknowledged}",
-        "lost, doubled or elsewhere      0",
+        f"looked up at the end            {report.checked}: {report.lost} lost or elsewhere,"
+        f" {report.doubled} there twice",
         f"reads                           {report.reads}",
-        f"asked past max_staleness        {report.late_tries}, served 0",
+        f"asked past max_staleness        {report.late_tries}, served {report.served_late}",
         f"evidence against the liar       {report.evidence}",
-        f"healings                        {len(report.stalls_ms)}",
+        f"healings                        {len(report.stalls_ms)},"
+        f" {report.late_healings} with more than (f + 2) capped timeouts to the first block",
         f"longest stall after healing     {max(report.stalls_ms, default=0)} ms to the first block,"
         f" {max(report.levels_ms, default=0)} ms until all have it",
         f"timeouts                        base {BASE_TIMEOUT_MS} ms, cap {TIMEOUT_CAP_MS} ms",
@@ -116,21 +118,23 @@ def main() -> int:
     wanted = parser.parse_args()
     rounds = wanted.rounds.split(",")
     print(f"seed {wanted.seed}", flush=True)
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         try:
-            report = asyncio.run(soak(wanted.minutes, rounds, wanted.seed, Path(folder)))
+            asyncio.run(soak(report, wanted.minutes, rounds, wanted.seed, Path(folder)))
         except AssertionError as problem:
             print(f"FAILED, seed {wanted.seed}: {problem}", flush=True)
-            print("0 faults injected, 0 acknowledged, 1 broken")
-            return 1
+            report.broken.append(str(problem))
     print(table(report, minutes=wanted.minutes))
     if wanted.out is not None:
         wanted.out.parent.mkdir(parents=True, exist_ok=True)
         numbers = {one.name: getattr(report, one.name) for one in fields(report)}
         wanted.out.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     faults = sum(report.faults.values())
-    print(f"{faults} faults injected, {report.acknowledged} acknowledged, 0 broken")
-    return 0
+    print(
+        f"{faults} faults injected, {report.acknowledged} acknowledged, {len(report.broken)} broken"
+    )
+    return 1 if report.broken else 0
 
 
 if __name__ == "__main__":

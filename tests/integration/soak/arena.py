@@ -59,16 +59,28 @@ class Violation(AssertionError):
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What happened in one or several rounds."""
+    """What happened in one or several rounds; `broken` are the promises that were not kept.
+
+    `checked` of the acknowledged transactions were looked up at the end; `lost` are not where told
+    or nowhere, `doubled` stand in two blocks; `served_late` are reads past `max_staleness`;
+    `late_healings` those after which the first block took more than (f + 2) capped timeouts, where
+    `START_S` more is forgiven for starting processes.
+    """
 
     faults: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
+    checked: int = 0
+    lost: int = 0
+    doubled: int = 0
     blocks: int = 0
     reads: int = 0
     late_tries: int = 0
+    served_late: int = 0
     stalls_ms: list[int] = field(default_factory=list)
+    late_healings: int = 0
     levels_ms: list[int] = field(default_factory=list)
     evidence: int = 0
+    broken: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -261,6 +273,7 @@ async def measure_recovery(arena: Arena) -> None:
         timeout_s=limit_s,
     )
     await wait_heights(arena, stood_at + 1, timeout_s=2 * limit_s)
+    arena.report.late_healings += resumed_s > arena.resume_limit_s()
     arena.report.stalls_ms.append(int(resumed_s * 1000))
     arena.report.levels_ms.append(int((time.monotonic() - began) * 1000))
     for index in tuple(arena.faulty):

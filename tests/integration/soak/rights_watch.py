@@ -107,6 +107,7 @@ async def _try_until_stale(
             pass
         else:
             if waited_s > MAX_STALENESS_S:
+                arena.report.served_late += 1
                 raise Violation(f"bytes were served {waited_s:.1f} s after the right had ended")
         await asyncio.sleep(TRY_EVERY_S)
 
