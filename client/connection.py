@@ -21,7 +21,7 @@ from client.errors import (
 )
 from client.http import Node, Patience, get_bytes, open_node
 from client.proving import fetch_entries, prove, scan_entries
-from client.seen import HEIGHT_END, keep_seen_height, load_seen_height
+from client.seen import HEIGHT_END, keep_seen, load_seen_epochs, load_seen_height
 from client.session import find_node_index, open_session
 from client.transactions import Outcome, submit
 from client.trust import ProvenView, Trust, check_header, make_trust
@@ -85,6 +85,7 @@ async def open_client(
     document = load_genesis(genesis) if isinstance(genesis, Path) else genesis
     trust = make_trust(document)
     trust.height = load_seen_height(wallet.home, trust.chain_id)
+    load_seen_epochs(wallet.home, trust)
     keys = None if actor is None else find_keys(wallet, actor)
     async with AsyncExitStack() as stack:
         candidates = [urls] if isinstance(urls, str) else list(urls)
@@ -97,7 +98,7 @@ async def open_client(
             wallet=wallet,
             keys=keys,
         )
-        stack.callback(lambda: keep_seen_height(wallet.home, trust.chain_id, trust.height))
+        stack.callback(lambda: keep_seen(wallet.home, trust))
         if keys is not None:
             await open_session(node, trust, keys, node_index=node_index)
         yield client

@@ -66,4 +66,17 @@ def take_link(trust: Trust, link: EpochLink) -> None:
     trust.ends[trust.epoch] = header.height + 1
     trust.epoch = Epoch(trust.epoch + 1)
     trust.sets[trust.epoch] = link.validators
+    trust.links.append(link)
     trust.height = max(trust.height, header.height)
+
+
+def take_known_link(trust: Trust, link: EpochLink) -> None:
+    """Take a link that may be known already; raise `Untrusted` if another one is known."""
+    number = set_number(link.sealed_header.header.epoch)
+    if number >= trust.epoch:
+        take_link(trust, link)
+    elif link.validators != trust.sets[Epoch(number + 1)]:
+        raise CertificateRejected(
+            f"other validators follow epoch {number} than those that this home has seen: whoever "
+            "made this has the keys of former validators, or the chain was restarted since"
+        )

@@ -6,11 +6,13 @@ It holds for ever: no node has to keep the block, or to be there.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from client.connection import Client
-from client.epochs import take_link
+from client.epochs import take_known_link, take_link
 from client.errors import AnswerRejected, ProofRejected
 from client.http import get_bytes
+from client.seen import load_seen_epochs
 from client.trust import Trust, check_header, make_trust
 from crypto.errors import DecodeError, InvalidProof
 from crypto.hashing import Digest, Domain, digest
@@ -54,19 +56,28 @@ async def export_receipt(client: Client, tx_id: Digest) -> ReceiptFile:
     return file
 
 
-def verify_receipt(document: GenesisDocument, encoded: bytes) -> ProvenReceipt:
-    """Return what a receipt file proves under a founding document; raise `Untrusted`."""
+def verify_receipt(
+    document: GenesisDocument, encoded: bytes, *, home: Path | None = None
+) -> ProvenReceipt:
+    """Return what a receipt file proves under a founding document; raise `Untrusted`.
+
+    With `home`, nothing is believed against the validators that this home has seen: old keys of
+    former ones, stolen since, prove nothing there.
+    """
+    trust = make_trust(document)
+    if home is not None:
+        load_seen_epochs(home, trust)
     try:
         file = decode(ReceiptFile, encoded)
     except DecodeError as problem:
         raise ProofRejected(f"this is not a receipt file: {problem}") from problem
-    return check_receipt(make_trust(document), file)
+    return check_receipt(trust, file)
 
 
 def check_receipt(trust: Trust, file: ReceiptFile) -> ProvenReceipt:
     """Return what a receipt file proves to who trusts the founders; raise `Untrusted`."""
     for link in file.links:
-        take_link(trust, link)
+        take_known_link(trust, link)
     proof = file.proof
     header, above = proof.header, check_header(trust, proof.above)
     if (above.height, above.parent) != (header.height + 1, header_digest(header)):

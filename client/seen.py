@@ -1,7 +1,10 @@
-"""The newest certified height seen, kept in the home: no node can show the chain from before that.
+"""What this home has seen of a chain, so that no node can show it the chain from before that.
 
-A certificate may be ten minutes old. Without this, whoever ended a right could be shown, by a node
-that lies, the state in which it was still in force, and would seal to the one who had it.
+The newest certified height: a certificate may be ten minutes old, and without this, whoever ended a
+right could be shown, by a node that lies, the state in which it was still in force, and would seal
+to the one who had it. And the changes of validators: whoever steals the keys of a former quorum
+can lead those who know the founders alone into a chain of his own, but nobody who has seen the end
+of that quorum's epoch.
 """
 
 import contextlib
@@ -11,11 +14,18 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from client.epochs import EPOCHS_MAX, take_link
+from client.errors import Untrusted
+from client.trust import Trust
+from crypto.errors import DecodeError
 from crypto.hashing import ChainId
+from crypto.schema import decode, encode
+from ledger.exchange import EpochLinks
 
 SEEN_NAME: Final = "seen.json"
 SEEN_BYTES_MAX: Final = 64 << 10
 HEIGHT_END: Final = 2**63
+EPOCHS_FOLDER: Final = "epochs"
 
 
 def load_seen_height(home: Path, chain_id: ChainId) -> int:
@@ -24,16 +34,51 @@ def load_seen_height(home: Path, chain_id: ChainId) -> int:
     return height if type(height) is int and 0 <= height < HEIGHT_END else 0
 
 
-def keep_seen_height(home: Path, chain_id: ChainId, height: int) -> None:
-    """Keep a height that a certificate has proven, unless a higher one is kept already."""
-    if height <= load_seen_height(home, chain_id):
-        return
-    text = json.dumps({**_load(home), chain_id.hex(): height})
-    descriptor, name = tempfile.mkstemp(dir=home, prefix=f".{SEEN_NAME}.")
+def load_seen_epochs(home: Path, trust: Trust) -> None:
+    """Take every change of validators that is kept, each proven anew; stop at a damaged one."""
+    for number in range(trust.epoch, EPOCHS_MAX):
+        try:
+            kept = decode(EpochLinks, _link_path(home, trust.chain_id, number).read_bytes())
+            for link in kept.links:
+                take_link(trust, link)
+        except (OSError, DecodeError, Untrusted):
+            return
+
+
+def keep_seen(home: Path, trust: Trust) -> None:
+    """Keep what was proven since: a higher height, and changes of validators."""
+    _keep_height(home, trust.chain_id, trust.height)
+    for number, link in enumerate(trust.links):
+        path = _link_path(home, trust.chain_id, number)
+        content = encode(EpochLinks(links=(link,)))
+        if _content_of(path) != content:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, content)
+
+
+def _keep_height(home: Path, chain_id: ChainId, height: int) -> None:
+    if height > load_seen_height(home, chain_id):
+        text = json.dumps({**_load(home), chain_id.hex(): height})
+        _write(home / SEEN_NAME, text.encode("ascii"))
+
+
+def _link_path(home: Path, chain_id: ChainId, number: int) -> Path:
+    return home / EPOCHS_FOLDER / chain_id.hex() / str(number)
+
+
+def _content_of(path: Path) -> bytes | None:
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(text)
-        Path(name).replace(home / SEEN_NAME)
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
 

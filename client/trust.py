@@ -19,7 +19,7 @@ from crypto.votes import check_commit_certificate
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.state import founding_validators
 from ledger.blocks import Header, header_digest
-from ledger.exchange import SealedHeader, Witness
+from ledger.exchange import EpochLink, SealedHeader, Witness
 from ledger.tree.proofs import check_many
 
 FRESH_MS: Final = 600_000
@@ -33,8 +33,8 @@ class Trust:
     """What is pinned and what was proven from it.
 
     `sets` are the validators of every epoch up to `epoch`, the newest that is known; `ends` the
-    first height behind each but that; `height` is the newest certified height seen: the chain
-    never goes back.
+    first height behind each but that, and `links` what proved it, the oldest first; `height` is the
+    newest certified height seen: the chain never goes back.
     """
 
     chain_id: ChainId
@@ -42,6 +42,7 @@ class Trust:
     epoch: Epoch = FOUNDING_EPOCH
     height: int = 0
     ends: dict[Epoch, int] = field(default_factory=dict)
+    links: list[EpochLink] = field(default_factory=list)
 
     @property
     def validators(self) -> ValidatorSet:

@@ -27,18 +27,24 @@ VERIFY_ERRORS: dict[type[Exception], Exit] = {
     required=True,
     help="The consortium's founding document: all that has to be trusted.",
 )
-def verify(file: Path, genesis_file: Path) -> None:
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A wallet's home: believe nothing against the validators that it has seen.",
+)
+def verify(file: Path, genesis_file: Path, home: Path | None) -> None:
     """Check a receipt FILE made by `tx receipt`, offline, and say what it proves.
 
-    It needs no node and no wallet: the file leads from the founders' keys to the block. Exit
-    status 0 if it holds, 4 if not.
+    It needs no node and no wallet: the file leads from the founders' keys to the block. Whoever
+    got hold of the keys of a former quorum could make such a file; with --home it has to agree
+    with the changes of validators that this home has seen. Exit status 0 if it holds, 4 if not.
 
     \b
     Example:
       medledger verify grant.receipt --genesis genesis.json
     """
     with failures(VERIFY_ERRORS):
-        proven = verify_receipt(load_genesis(genesis_file), file.read_bytes())
+        proven = verify_receipt(load_genesis(genesis_file), file.read_bytes(), home=home)
     receipt, body = proven.receipt, proven.transaction.body
     show(
         {

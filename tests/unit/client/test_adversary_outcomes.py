@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from client.access import grant_access, list_grants, revoke_access
 from client.errors import ClientError, OutcomeRejected, Refused, Stale, Untrusted
 from client.people import NEXT, find_person, finish_rotation, rotate_keys, suspend_person
-from client.seen import SEEN_NAME, keep_seen_height, load_seen_height
+from client.seen import SEEN_NAME, keep_seen, load_seen_height
+from client.trust import make_trust
 from client.wallet import find_keys, labels
-from crypto.hashing import ChainId
 from ledger.accounts import Status
 from tests.unit.client.lying_proxy import LyingProxy, lying
 from tests.unit.client.people_of_north import Town, make_town
 from tests.unit.client.small_node import SmallNode, serve
+from tests.unit.ledger.small_consortium import genesis
 
 WITNESS = "POST /v1/state/witness"
 SUBMIT = "POST /v1/transactions"
@@ -154,12 +156,13 @@ async def test_a_wallet_remembers_what_it_has_seen_when_it_is_opened_again(
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"00": -1}', b"\xff" * 100])
 def test_a_damaged_note_of_what_was_seen_counts_as_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / SEEN_NAME).write_bytes(content)
-    chain_id = ChainId(bytes(32))
+    trust = make_trust(genesis())
+    lower = replace(trust, height=5)
 
-    before = load_seen_height(tmp_path, chain_id)
-    keep_seen_height(tmp_path, chain_id, 7)
-    keep_seen_height(tmp_path, chain_id, 5)
+    before = load_seen_height(tmp_path, trust.chain_id)
+    keep_seen(tmp_path, replace(trust, height=7))
+    keep_seen(tmp_path, lower)
 
     assert before == 0
-    assert load_seen_height(tmp_path, chain_id) == 7
+    assert load_seen_height(tmp_path, trust.chain_id) == 7
     assert [path.name for path in tmp_path.iterdir()] == [SEEN_NAME]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from client.epochs import take_link
+from client.epochs import take_known_link, take_link
 from client.errors import CertificateRejected
 from client.trust import FOUNDING_EPOCH, check_header
 from crypto.signatures import Scheme, public_key
@@ -115,3 +115,18 @@ def test_an_epoch_cannot_be_skipped() -> None:
             certified.trust,
             EpochLink(sealed_header=sealed_by(later, (0, 1, 9)), validators=validators),
         )
+
+
+def test_a_change_that_is_known_may_be_told_again_and_no_other_in_its_place() -> None:
+    certified = CertifiedState()
+    honest = link_to(certified, next_set(certified))
+    founders = certified.trust.validators
+    other = link_to(certified, ValidatorSet(members=founders.members[:3]))
+    take_known_link(certified.trust, honest)
+
+    take_known_link(certified.trust, honest)
+    with pytest.raises(CertificateRejected, match="this home has seen"):
+        take_known_link(certified.trust, other)
+
+    assert certified.trust.sets == {FOUNDING_EPOCH: founders, NEXT: honest.validators}
+    assert certified.trust.links == [honest]

@@ -11,6 +11,7 @@ from client.connection import open_client
 from client.epochs import take_link
 from client.errors import CertificateRejected
 from client.people import list_organisations
+from client.seen import EPOCHS_FOLDER, keep_seen, load_seen_epochs
 from client.trust import check_header, make_trust
 from client.wallet import create_wallet
 from crypto.hashing import Digest
@@ -102,3 +103,37 @@ async def test_a_node_that_names_an_epoch_it_can_not_prove_is_not_believed(tmp_p
 
             with pytest.raises(CertificateRejected, match="cannot prove who votes in it"):
                 await list_organisations(client)
+
+
+async def test_a_home_that_has_seen_an_epoch_end_is_led_nowhere_by_its_keys(tmp_path: Path) -> None:
+    wallet = create_wallet(tmp_path, "nine words that nobody guesses", kdf=KDF_CHEAPEST)
+    async with serve(node := SmallNode()) as url:
+        change_twice(node)
+        async with open_client(url, genesis(), wallet) as client:
+            await list_organisations(client)
+
+    async with serve(thief := SmallNode()) as url:  # The founders' keys, and another chain.
+        for _ in range(20):
+            thief.seal_empty()
+        async with open_client(url, genesis(), wallet) as client:
+            with pytest.raises(CertificateRejected, match="epoch had ended"):
+                await list_organisations(client)
+
+
+def test_epochs_that_were_seen_are_known_again_up_to_the_first_that_is_damaged(
+    tmp_path: Path,
+) -> None:
+    node, trust = SmallNode(), make_trust(genesis())
+    change_twice(node)
+    take_link(trust, link(node, 1))
+    take_link(trust, link(node, 2))
+
+    keep_seen(tmp_path, trust)
+    load_seen_epochs(tmp_path, again := make_trust(genesis()))
+    (tmp_path / EPOCHS_FOLDER / trust.chain_id.hex() / "1").write_bytes(b"\x00")
+    load_seen_epochs(tmp_path, damaged := make_trust(genesis()))
+    keep_seen(tmp_path, trust)
+    load_seen_epochs(tmp_path, mended := make_trust(genesis()))
+
+    assert (again.sets, again.ends, again.epoch) == (trust.sets, trust.ends, 2)
+    assert (damaged.epoch, mended.epoch) == (1, 2)
