@@ -15,11 +15,7 @@ from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
 from commands.output import Exit, fail, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
 from commands.recovering import (
-<<<<<<< HEAD
-=======
-    STATED,
     Lost,
->>>>>>> 554727a (Recover tells what it cannot list, binds a statement to its node, and keeps a ledger set aside before)
     append_records,
     check_document,
     check_order,
