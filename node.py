@@ -47,6 +47,7 @@ from shell.membership import (
     follow_set,
     is_mute,
     make_following,
+    make_invited,
 )
 from shell.mending import Mending, check_storage, keep_mending
 from shell.networking import make_network
@@ -176,6 +177,7 @@ def assemble(
     pool = Pool(pool_limits(config.limits))
     chain = open_founded_chain(database, document, pool, world_limits(config.limits))
     invite = load_invite(layout.invite) if layout.invite.exists() else None
+    invited = None if invite is None else make_invited(invite)
     check_own_keys(chain, keys, has_joined=invite is not None)
     verifier = Verifier(config.limits.verify_workers)
     routes: dict[int, Callable[[int, bytes], None]] = {}
@@ -184,13 +186,14 @@ def assemble(
         config.p2p.port,
         chain,
         keys,
+        invited,
         on_frame=lambda peer_id, kind, body: routes[kind](peer_id, body),
         on_link=lambda peer_id, is_up: greet(replica, peer_id, is_up=is_up),
         is_open=config.guests == EVERYBODY,
     )
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
-    following = make_following(chain, network, keys)
+    following = make_following(chain, network, keys, invited)
     gossip = Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True))
     blobs, sidecars = make_stores(config, layout, replica)
     node = Node(
@@ -210,6 +213,7 @@ def assemble(
         upkeep=make_upkeep(
             config,
             layout,
+            invite,
             chain=chain,
             network=network,
             mending=replica.mending,

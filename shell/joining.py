@@ -15,8 +15,10 @@ from typing import Final
 from consensus.blocks import CertifiedBlock
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
+from crypto.quorum import QuorumSystem
 from crypto.schema import decode, encode
 from crypto.votes import Height
+from genesis.invite import Invite
 from ledger.blocks import BlockBodies, header_digest
 from ledger.transactions import decode_transaction
 from ledger.tree.chunks import StateChunk, check_chunk
@@ -76,7 +78,8 @@ class Joining:
     """Watches whether this node can still catch up block by block, and fetches a snapshot if not.
 
     `gap_blocks` behind, a snapshot is the shorter way even if all blocks are there. `is_wanted` is
-    set when the state here is damaged beyond mending. `on_arrived` is called once a snapshot waits
+    set when the state here is damaged beyond mending. No snapshot is older than the block of the
+    `invite`, or of a chain that does not hold it. `on_arrived` is called once a snapshot waits
     to take the ledger's place. `sources` are those of the last attempt.
     """
 
@@ -85,6 +88,7 @@ class Joining:
     layout: NodeLayout
     snapshots: Snapshots
     gap_blocks: int
+    invite: Invite | None = None
     on_arrived: Callable[[], None] = lambda: None
     is_wanted: bool = False
     is_under_way: bool = False
@@ -93,13 +97,21 @@ class Joining:
     sources: Sources | None = None
 
 
-def make_joining(chain: Chain, network: Network, layout: NodeLayout, gap_blocks: int) -> Joining:
+def make_joining(
+    chain: Chain,
+    network: Network,
+    layout: NodeLayout,
+    gap_blocks: int,
+    *,
+    invite: Invite | None = None,
+) -> Joining:
     return Joining(
         chain=chain,
         network=network,
         layout=layout,
         snapshots=make_snapshots(chain),
         gap_blocks=gap_blocks,
+        invite=invite,
     )
 
 
@@ -135,7 +147,15 @@ async def needs_snapshot(joining: Joining, *, is_stuck: bool) -> bool:
             for one in offers
             if one.oldest_block > following or one.newest_state > following + joining.gap_blocks
         ]
-    return len(beyond) >= min(chain.quorum().weak, max(1, chain.quorum().n - 1))
+    return len(beyond) >= min(weak_of(joining), max(1, chain.quorum().n - 1))
+
+
+def weak_of(joining: Joining) -> int:
+    """Return how many peers have one correct among them: the set here may be of long ago."""
+    here = joining.chain.quorum().weak
+    if joining.invite is None:
+        return here
+    return max(here, QuorumSystem(len(joining.invite.validators.members)).weak)
 
 
 async def ask_offers(network: Network) -> dict[int, SnapshotOffer]:
@@ -182,7 +202,7 @@ def choose_height(joining: Joining, offers: dict[int, SnapshotOffer]) -> int | N
     """
     if not offers:
         return None
-    weak = min(joining.chain.quorum().weak, len(offers))
+    weak = min(weak_of(joining), len(offers))
     before = interrupted_arrival(joining.layout)
     if before is not None:
         serving = sum(_serves(one, before.height) for one in offers.values())
@@ -201,7 +221,7 @@ async def _fetch(joining: Joining, height: int, offers: dict[int, SnapshotOffer]
     sources = joining.sources = Sources(asks=joining.network, peers=peers)
     joining.height, joining.leaves = height, 0
     chain_id = joining.chain.chain_id
-    target = await find_heads(joining.chain, sources, height)
+    target = await find_heads(joining.chain, sources, height, joining.invite)
     before = await ask_one(sources, lambda peer_id: entries_before(sources, target, peer_id))
     first = await ask_one(sources, lambda peer_id: find_window(chain_id, sources, target, peer_id))
     head = target.header(height + 1)

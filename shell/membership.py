@@ -4,15 +4,18 @@ After every block the set of the height after the next is known. Whoever is in t
 of the next height or of the one after is a peer, and so is a learner: a new member has long been
 dialled when it votes, and a removed one is served until the first block of the epoch without it is
 decided. A member whose TLS key changes is expected under both keys for as long as the ledger says.
-A node that is none of these has no peers: it visits (`shell.visits`).
+A node that is none of these has no peers: it visits (`shell.visits`). One that has joined knows
+those that its invite names, until the chain here has come as far and names this node: they take it
+for a peer as soon as the ledger names it to them, and it needs them for a snapshot.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crypto.signatures import public_key
 from crypto.validators import ReplicaId, ValidatorSet
+from genesis.invite import Invite
 from ledger.nodes import NodeEntry, NodeStanding, get_node, get_nodes
 from p2p.config import PeerAddress
 from p2p.network import Network
@@ -41,6 +44,14 @@ class NotAMember(MembershipError):
     code = "node.not_a_member"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invited:
+    """The nodes of an invite, good until the chain here has the block of `height`."""
+
+    height: int
+    peers: tuple[PeerAddress, ...]
+
+
 @dataclass(slots=True, kw_only=True)
 class Following:
     """What this node last did about the set; `peers` and `self_id` are what the network has."""
@@ -48,19 +59,31 @@ class Following:
     chain: Chain
     network: Network
     keys: OwnKeys
+    invited: Invited | None
     peers: tuple[PeerAddress, ...]
     self_id: int | None
 
 
-def make_following(chain: Chain, network: Network, keys: OwnKeys) -> Following:
+def make_following(
+    chain: Chain, network: Network, keys: OwnKeys, invited: Invited | None
+) -> Following:
     """Return what follows the set; the network has the peers of this moment."""
-    self_id = own_id(chain, keys.replica)
     return Following(
         chain=chain,
         network=network,
         keys=keys,
-        peers=peers_for(chain, self_id),
-        self_id=self_id,
+        invited=invited,
+        peers=peers_for(chain, keys.replica, invited),
+        self_id=own_id(chain, keys.replica),
+    )
+
+
+def make_invited(invite: Invite) -> Invited:
+    """Return the nodes that an invite names, under the keys and at the addresses it names."""
+    height, _ = invite.anchor()
+    return Invited(
+        height=height,
+        peers=tuple(_peer(node.index, node.p2p_address, (node.tls_pin,)) for node in invite.nodes),
     )
 
 
@@ -73,7 +96,7 @@ def follow_set(following: Following) -> None:
         if identity.pin != before:
             following.network.set_identity(identity)
     self_id = own_id(chain, keys.replica)
-    peers = peers_for(chain, self_id)
+    peers = peers_for(chain, keys.replica, following.invited)
     if (peers, self_id) != (following.peers, following.self_id):
         following.peers, following.self_id = peers, self_id
         following.network.set_peers(peers, self_id=self_id)
@@ -135,9 +158,30 @@ def own_id(chain: Chain, replica: ReplicaId) -> int | None:
     return replica if entry is not None and _is_expected(chain, entry) else None
 
 
-def peers_for(chain: Chain, self_id: int | None) -> tuple[PeerAddress, ...]:
-    """Return the peers of a node that is expected under `self_id`; nobody expects one of None."""
-    return () if self_id is None else peers_of(chain)
+def peers_for(chain: Chain, replica: ReplicaId, invited: Invited | None) -> tuple[PeerAddress, ...]:
+    """Return whom a node links with: nobody that does not expect it, as far as it can know."""
+    is_named = own_id(chain, replica) is not None
+    named = peers_of(chain) if is_named else ()
+    if invited is None or (is_named and chain.tip.height >= invited.height):
+        return named
+    entry = get_node(chain.view(), replica)
+    if entry is not None and entry.standing is NodeStanding.REMOVED:
+        return ()
+    return _with_invited(named, invited, replica)
+
+
+def _with_invited(
+    named: tuple[PeerAddress, ...], invited: Invited, replica: ReplicaId
+) -> tuple[PeerAddress, ...]:
+    """Return all, the invite's first: it is newer than the chain here, whose keys count too."""
+    found = {one.peer_id: one for one in named}
+    for node in invited.peers:
+        before = found.get(node.peer_id)
+        if before is not None and before.pin != node.pin:
+            found[node.peer_id] = replace(node, other_pin=before.pin)
+        elif node.peer_id != replica:
+            found[node.peer_id] = node
+    return tuple(found[index] for index in sorted(found))
 
 
 def peers_of(chain: Chain) -> tuple[PeerAddress, ...]:
@@ -147,17 +191,19 @@ def peers_of(chain: Chain) -> tuple[PeerAddress, ...]:
         if not _is_expected(chain, entry):
             continue
         pins = pins_of(entry, chain.tip.height, _sets(chain))
-        host, port = split_address(entry.p2p_address)
-        found.append(
-            PeerAddress(
-                peer_id=entry.index,
-                host=host,
-                port=port,
-                pin=pins[0],
-                other_pin=pins[1] if len(pins) > 1 else None,
-            )
-        )
+        found.append(_peer(entry.index, entry.p2p_address, pins))
     return tuple(found)
+
+
+def _peer(index: ReplicaId, address: str, pins: Sequence[bytes]) -> PeerAddress:
+    host, port = split_address(address)
+    return PeerAddress(
+        peer_id=index,
+        host=host,
+        port=port,
+        pin=pins[0],
+        other_pin=pins[1] if len(pins) > 1 else None,
+    )
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from p2p.registry import OnLink
 from shell.chain import Chain
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES
-from shell.membership import own_id, peers_for
+from shell.membership import Invited, own_id, peers_for
 from shell.own_keys import OwnKeys
 from shell.welcome import Welcome, answer_guest
 
@@ -22,6 +22,7 @@ def make_network(
     port: int,
     chain: Chain,
     keys: OwnKeys,
+    invited: Invited | None,
     *,
     on_frame: OnFrame,
     on_link: OnLink,
@@ -31,12 +32,11 @@ def make_network(
 
     `is_open` lets everybody who reaches it read certified blocks.
     """
-    self_id = own_id(chain, keys.replica)
     return Network(
         NetworkConfig(host=host, port=port, kinds=KIND_RULES),
         identity_of(keys.present),
-        self_id=self_id,
-        peers=peers_for(chain, self_id),
+        self_id=own_id(chain, keys.replica),
+        peers=peers_for(chain, keys.replica, invited),
         on_frame=on_frame,
         on_link=on_link,
         on_fault=log_fault,

@@ -13,6 +13,7 @@ from crypto.hashing import ChainId
 from crypto.schema import decode, encode
 from crypto.validators import Epoch, ValidatorSet, set_number
 from crypto.votes import CommitCertificate, check_commit_certificate
+from genesis.invite import Invite
 from ledger.blocks import Header, header_digest
 from ledger.contracts.governance import VALIDATORS_KEY, get_epoch
 from ledger.parameters import PARAMETERS_KEY
@@ -73,17 +74,21 @@ def make_target(chain: Chain, height: int) -> Target:
     return target
 
 
-async def find_heads(chain: Chain, sources: Sources, height: int) -> Target:
+async def find_heads(
+    chain: Chain, sources: Sources, height: int, invite: Invite | None = None
+) -> Target:
     """Hear every source about the header above the snapshot; keep those that have the chain's.
 
-    Two that are certified differ only where a chain was restarted by its operators, or its set has
-    changed and former keys were stolen: the later epoch is the chain's. Raises `NoSource`.
+    One that does not come from the block of the `invite` is none of this chain. Two that are
+    certified differ only where a chain was restarted by its operators, or its set has changed and
+    former keys were stolen: the later epoch is the chain's. Raises `NoSource`.
     """
     heads: dict[int, Target] = {}
     for peer_id in tuple(sources.peers):
         target = make_target(chain, height)
         try:
             await find_head(chain.chain_id, sources, target, peer_id)
+            check_invited(target, invite)
         except (P2pError, *WRONG) as problem:
             note_fault(sources, peer_id, problem)
         else:
@@ -102,6 +107,20 @@ async def find_head(chain_id: ChainId, sources: Sources, target: Target, peer_id
     """Learn the headers of the snapshot's height and its neighbours, each with its certificate."""
     await walk_epochs(chain_id, sources, target, peer_id)
     await _find_headers(chain_id, sources, target, peer_id, target.height - 1, 3)
+
+
+def check_invited(target: Target, invite: Invite | None) -> None:
+    """Raise `InvalidCertificate` for a chain that the nodes of an invite do not know.
+
+    Keys of former sets, stolen since, certify another chain: it has other sets, or ends too early.
+    """
+    if invite is None:
+        return
+    anchor, above = invite.header().header, target.height + 1
+    if above < anchor.height or target.sets.get(set_number(anchor.epoch)) != invite.validators:
+        raise InvalidCertificate(f"block {above} does not come from the one that the invite names")
+    if above == anchor.height and header_digest(target.header(above)) != header_digest(anchor):
+        raise InvalidCertificate(f"block {above} is not the one that the invite names")
 
 
 async def walk_epochs(chain_id: ChainId, sources: Sources, target: Target, peer_id: int) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config import NodeConfig
+from genesis.invite import Invite
 from p2p.network import Network
 from shell.blobs import Blobs
 from shell.chain import Chain
@@ -34,6 +35,7 @@ class Upkeep:
 def make_upkeep(
     config: NodeConfig,
     layout: NodeLayout,
+    invite: Invite | None,
     *,
     chain: Chain,
     network: Network,
@@ -42,7 +44,8 @@ def make_upkeep(
     sidecars: Sidecars,
 ) -> Upkeep:
     """Return what keeps the storage, and begin to serve copies of blocks, and snapshots."""
-    joining = make_joining(chain, network, layout, config.limits.snapshot_gap_blocks)
+    gap_blocks = config.limits.snapshot_gap_blocks
+    joining = make_joining(chain, network, layout, gap_blocks, invite=invite)
     turns = Turns()
     network.serve(Kind.FIND_BLOCK, in_turn(turns, partial(answer_copy, chain)))
     serve_snapshots(network, joining.snapshots, turns)

@@ -96,16 +96,14 @@ async def keep_visiting(visits: Visits, *, pause_s: float) -> None:
 def is_cut_off(visits: Visits) -> bool:
     """Whether the links to members may not bring the next block.
 
-    Nobody expects this node, or fewer than f + 1 members are linked with it as a member, so that
-    none of them need be correct, or nothing was decided for long.
+    Fewer than f + 1 members are linked with it as with a peer, so that none of them need be
+    correct, or nothing was decided for long.
     """
     chain, following = visits.replica.chain, visits.following
     now = asyncio.get_running_loop().time()
     if chain.tip.height != visits.seen_height:
         visits.seen_height, visits.moved_at = chain.tip.height, now
-    if following.self_id is None:
-        return True
-    others = len(chain.next_set.members) - 1
+    others = len(chain.next_set.members) - (following.self_id is not None)
     if others < 1:
         return False
     linked = sum(

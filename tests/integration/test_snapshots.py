@@ -12,6 +12,8 @@ import pytest
 from commands.devnet import Member, passphrase_path
 from commands.prune import directory_bytes
 from config import Pruning, dump_config, load_config
+from crypto.hashing import Digest
+from ledger.governance_payloads import AddValidator
 from ledger.parameters import Parameters
 from storage.database import open_database
 from storage.layout import NodeLayout, check_layout
@@ -31,7 +33,14 @@ from tests.integration.consortium import (
     wait_height,
     wait_until_async,
 )
-from tests.integration.load import export_one, register_lanes, running_load, wait_acknowledged
+from tests.integration.governing import (
+    claim_of,
+    decide_change,
+    join,
+    wait_members,
+    write_invite,
+)
+from tests.integration.load import register_lanes, running_load, wait_acknowledged
 
 PRUNED_WITHIN_S = 240.0
 JOINED_WITHIN_S = 120.0
@@ -70,31 +79,34 @@ def has_pruned(members: Sequence[Member]) -> bool:
 
 
 @pytest.mark.timeout(600)
-async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_is_killed(
+async def test_a_new_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_is_killed(
     make_consortium: MakeConsortium,
 ) -> None:
     consortium = make_consortium(4, parameters=Parameters(idle_block_ms=100), is_started=False)
     members = consortium.members
-    liar, others, joiner = members[0], members[1:3], members[3]
-    for member in members:
+    liar, *others = founders = tuple(members)
+    for member in founders:
         keep_little(member)
     start_hurried(consortium, liar, "--lying")
     for member in others:
         start_hurried(consortium, member)
-    await asyncio.to_thread(wait_height, members[:3], 2)
+    await asyncio.to_thread(wait_height, founders, 2)
     await register_lanes(consortium, HOSPITALS[1])
 
-    async with running_load(consortium, HOSPITALS[1:3]) as load:
+    async with running_load(consortium, HOSPITALS[1:]) as load:
         await wait_acknowledged(load, 12)
-        early, file = await asyncio.to_thread(
-            export_one, consortium, list(load.acknowledged), through=HOSPITALS[1]
-        )
+        early, file = await asyncio.to_thread(export_one, consortium, list(load.acknowledged))
         await wait_until_async(
-            lambda: has_pruned(members[:3]),
-            lambda: f"all prune; {[height_of(one) for one in members[:3]]}",
+            lambda: has_pruned(founders),
+            lambda: f"all prune; {[height_of(one) for one in founders]}",
             timeout_s=PRUNED_WITHIN_S,
         )
+        invite = await asyncio.to_thread(write_invite, consortium, through=HOSPITALS[1])
+        joiner = await asyncio.to_thread(join, consortium, invite, "newcomer", HOSPITALS[1])
+        keep_little(joiner)
+        members.append(joiner)
         start_hurried(consortium, joiner)
+        await decide_change(consortium, AddValidator(node=claim_of(joiner)), HOSPITALS[1])
         await wait_until_async(
             layout_of(joiner).arriving.is_dir,
             lambda: f"a snapshot is under way; {log_tail(joiner)}",
@@ -105,6 +117,7 @@ async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_i
         start_hurried(consortium, joiner)
         goal = height_of(others[0])
         await asyncio.to_thread(wait_height, [joiner], goal, timeout_s=JOINED_WITHIN_S)
+        await wait_members([*founders, joiner], 5)
         await wait_acknowledged(load, 5)
 
     told = log_of(joiner)
@@ -113,7 +126,7 @@ async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_i
     assert status_of(joiner, "/v1/blocks/1") == 404
     check_one_history(members)
     kill(others[1])  # Now nothing is decided without the one that joined.
-    alive = [liar, others[0], joiner]
+    alive = [liar, others[0], others[2], joiner]
     goal = max(height_of(member) for member in alive) + 3
     await asyncio.to_thread(wait_height, alive, goal)
     verified = run("verify", file, "--genesis", consortium.genesis)
@@ -125,6 +138,20 @@ async def test_a_node_joins_by_snapshot_under_load_though_one_peer_lies_and_it_i
     stop_all(consortium)
     for member in (others[0], joiner):
         check_disk(member.directory)
+
+
+def export_one(consortium: Consortium, tx_ids: Sequence[Digest]) -> tuple[Digest, Path]:
+    """Write the receipt of a transaction of the first patient's, while nodes still have it."""
+    file = consortium.directory / "early.receipt"
+    words = ("--home", consortium.directory / "home", "--as", "load-patient-0")
+    node = ("--node", consortium.member(HOSPITALS[1]).url)
+    told = []
+    for tx_id in tx_ids:
+        ended = run("tx", "receipt", tx_id.hex(), "--out", file, *words, *node)
+        if ended.returncode == 0:
+            return tx_id, file
+        told.append(ended.stderr)
+    raise AssertionError(f"none of these is the first patient's: {told}")
 
 
 def check_disk(directory: Path) -> None:

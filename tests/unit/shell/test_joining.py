@@ -12,10 +12,14 @@ import pytest
 
 from crypto.hashing import Digest
 from crypto.schema import decode, encode
-from crypto.validators import Epoch, ValidatorSet
+from crypto.validators import Epoch, ReplicaId, ValidatorSet
+from crypto.votes import CommitCertificate
 from genesis.document import chain_id_of
 from genesis.files import dump_genesis
+from genesis.invite import Invite, KnownNode
+from ledger.blocks import Header
 from ledger.contracts.governance import VALIDATORS_KEY, get_epoch
+from ledger.exchange import SealedHeader
 from ledger.governance_payloads import Propose, Vote
 from ledger.identity_payloads import Suspend
 from ledger.pool import Pool, PoolLimits
@@ -468,3 +472,55 @@ def test_nothing_decided_can_be_decided_again_after_pruning_and_a_restart(
     with origin.stored.database, again.stored.database:
         assert again.stored.history.whole_from > 1
         assert before == open_again(again, origin) == (5, [])
+
+
+def invite_to(party: Party, height: int, *, validators: ValidatorSet | None = None) -> Invite:
+    """An invite of the origin's that vouches for one of its blocks, maybe as decided by others."""
+    stored = get_stored_header(party.origin.stored, height)
+    assert stored is not None
+    sealed = SealedHeader(
+        header=decode(Header, stored.header),
+        certificate=decode(CommitCertificate, stored.certificate),
+    )
+    node = KnownNode(index=ReplicaId(1), org=NORTH, tls_pin=bytes(32), p2p_address="127.0.0.1:7400")
+    return Invite(
+        genesis=genesis(),
+        free_index=ReplicaId(4),
+        nodes=(node,),
+        validators=validators or party.origin.next_set,
+        sealed_header=encode(sealed),
+    )
+
+
+@pytest.mark.parametrize("height", [30, BLOCKS - 2, BLOCKS])
+async def test_a_snapshot_comes_from_the_block_of_the_invite(party: Party, height: int) -> None:
+    party.joining.invite = invite_to(party, height)
+
+    assert await take_snapshot(party.joining)
+
+    check_arrived(party)
+
+
+async def test_no_snapshot_is_taken_of_a_chain_that_the_nodes_of_the_invite_do_not_know(
+    party: Party,
+) -> None:
+    """Others have decided the invite's block: who serves this chain has keys of long ago."""
+    party.joining.invite = invite_to(party, 30, validators=party.joining.chain.next_set)
+
+    assert not await take_snapshot(party.joining)
+
+    assert party.joining.sources is not None
+    assert party.joining.sources.bad == {1: 1, 2: 1, 3: 1}
+
+
+async def test_a_snapshot_from_before_the_block_of_the_invite_is_not_taken(party: Party) -> None:
+    party.joining.invite = invite_to(party, BLOCKS)
+    for server in party.servers.values():
+        server.serve(Kind.OFFER_SNAPSHOT, offer_older)
+
+    assert not await take_snapshot(party.joining)
+
+
+async def offer_older(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
+    offer = decode(SnapshotOffer, await answer_offer(snapshots, peer_id, body))
+    return encode(replace(offer, newest_state=offer.newest_state - 1))

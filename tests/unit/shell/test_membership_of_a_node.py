@@ -8,14 +8,17 @@ import pytest
 from crypto.keystore import KDF_CHEAPEST
 from crypto.validators import ReplicaId, ValidatorSet
 from ledger.nodes import get_node
+from p2p.config import PeerAddress
 from shell.chain import Chain
 from shell.keys import make_node_keys, save_node_keys
 from shell.membership import (
     ForeignKeys,
+    Invited,
     MembershipError,
     NotAMember,
     check_own_keys,
     own_id,
+    peers_for,
     peers_of,
     pins_of,
 )
@@ -24,6 +27,7 @@ from tests.unit.shell.live_chain import make_live_chain
 
 PASSPHRASE = "nine words that nobody guesses"
 NEW_PIN = b"n" * 32
+STRANGER = ReplicaId(9)
 
 
 def chain_in(folder: Path) -> Chain:
@@ -98,3 +102,31 @@ def test_a_node_that_can_only_be_a_mistake_does_not_start(
 
     with pytest.raises(error, match=str(index)):
         check_own_keys(chain_in(tmp_path), keys, has_joined=False)
+
+
+def test_the_nodes_of_an_invite_are_peers_until_the_chain_here_has_its_block_and_names_this_node(
+    tmp_path: Path,
+) -> None:
+    chain = chain_in(tmp_path)
+    pins = {peer.peer_id: peer.pin for peer in peers_of(chain)}
+    invited = Invited(height=chain.tip.height + 1, peers=(peer(1, NEW_PIN), peer(7, b"7" * 32)))
+    reached = replace(invited, height=chain.tip.height)
+
+    stranger, member = peers_for(chain, STRANGER, invited), peers_for(chain, ReplicaId(0), invited)
+
+    assert [(one.peer_id, one.pins) for one in stranger] == [(1, (NEW_PIN,)), (7, (b"7" * 32,))]
+    assert [(one.peer_id, one.pins) for one in member] == [
+        (0, (pins[0],)),
+        (1, (NEW_PIN, pins[1])),
+        (2, (pins[2],)),
+        (3, (pins[3],)),
+        (7, (b"7" * 32,)),
+    ]
+    assert peers_for(chain, STRANGER, reached) == invited.peers
+    assert peers_for(chain, ReplicaId(0), reached) == peers_of(chain)
+    assert peers_for(chain, STRANGER, None) == ()
+    assert peers_for(chain, ReplicaId(7), invited) == (peer(1, NEW_PIN),)
+
+
+def peer(index: int, pin: bytes) -> PeerAddress:
+    return PeerAddress(peer_id=index, host="127.0.0.1", port=7400, pin=pin)
