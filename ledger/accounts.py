@@ -32,6 +32,9 @@ ADMINS_MAX: Final = 64
 CATEGORIES_MAX: Final = 256
 NOTES_MAX: Final = 64
 
+ACCOUNTS: Final = b"identity/account/"
+"""What the keys of accounts begin with."""
+
 _DECODED_MAX: Final = 4_096
 _SLUG: Final = frozenset(string.ascii_lowercase + string.digits + "-")
 
@@ -170,7 +173,7 @@ class DirectoryEntry:
 
 
 def account_key(account_id: bytes) -> bytes:
-    return b"identity/account/" + account_id
+    return ACCOUNTS + account_id
 
 
 def key_record_key(account_id: bytes, key_id: bytes) -> bytes:

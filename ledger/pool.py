@@ -14,6 +14,7 @@ from typing import Final
 from crypto.hashing import Digest
 from ledger.contract import Lane
 from ledger.contracts import KINDS
+from ledger.crowding import Crowding, count_places
 from ledger.errors import AccountFull, AlreadyPooled, PoolFull
 from ledger.transactions import Transaction
 
@@ -79,6 +80,7 @@ class Pool:
         self._lanes: dict[Lane, dict[Digest, Entry]] = {lane: {} for lane in SHARES_PERCENT}
         self._lane_bytes: dict[Lane, int] = dict.fromkeys(SHARES_PERCENT, 0)
         self._accounts: dict[tuple[Lane, bytes], int] = {}
+        self.crowding = Crowding()
         self._expiries: dict[int, dict[Digest, None]] = {}
 
     def __len__(self) -> int:
@@ -151,20 +153,22 @@ class Pool:
         """Whether a block at `time_ms` would find something to take."""
         return next(self._admissible(time_ms), None) is not None
 
-    def waiting_since_ms(self, time_ms: int) -> int | None:
-        """Return since when the oldest transaction valid at `time_ms` could have been in a block.
+    def entries(self, lane: Lane | None = None) -> Iterable[Entry]:
+        """Return whatever waits, or waits in a lane, oldest first."""
+        return (self._entries if lane is None else self._lanes[lane]).values()
 
-        One that was offered early waits only from the beginning of its window on.
-        """
-        oldest_ms: int | None = None
-        for entries in self._lanes.values():
-            for entry in entries.values():
-                if oldest_ms is not None and entry.added_ms >= oldest_ms:
-                    break  # Those behind came later still.
-                if is_admissible(entry.transaction, time_ms):
-                    since_ms = max(entry.added_ms, entry.transaction.body.valid_from_ms)
-                    oldest_ms = since_ms if oldest_ms is None else min(oldest_ms, since_ms)
-        return oldest_ms
+    def room(self, lane: Lane) -> tuple[int, int]:
+        """Return for how many transactions and bytes a lane has room beside others' reserves."""
+        count = self.limits.transactions_max - len(self._entries)
+        size_bytes = self.limits.bytes_max - self.bytes_used
+        for other, percent in SHARES_PERCENT.items():
+            if other is lane:
+                continue
+            count_share = self.limits.transactions_max * percent // 100
+            bytes_share = self.limits.bytes_max * percent // 100
+            count -= max(0, count_share - len(self._lanes[other]))
+            size_bytes -= max(0, bytes_share - self._lane_bytes[other])
+        return count, size_bytes
 
     def added_before(self, added_ms: int, *, limit: int) -> tuple[Entry, ...]:
         """Return up to `limit` of the oldest entries added before `added_ms`, oldest first."""
@@ -194,18 +198,8 @@ class Pool:
                 f"account {sender.hex()[:16]} has {self.limits.account_transactions_max} "
                 "transactions waiting; wait for their receipts"
             )
-        count_kept, bytes_kept = 0, 0
-        for lane, percent in SHARES_PERCENT.items():
-            if lane is entry.lane:
-                continue
-            count_share = self.limits.transactions_max * percent // 100
-            bytes_share = self.limits.bytes_max * percent // 100
-            count_kept += max(0, count_share - len(self._lanes[lane]))
-            bytes_kept += max(0, bytes_share - self._lane_bytes[lane])
-        if (
-            len(self._entries) + 1 + count_kept > self.limits.transactions_max
-            or self.bytes_used + entry.size_bytes + bytes_kept > self.limits.bytes_max
-        ):
+        count, size_bytes = self.room(entry.lane)
+        if count < 1 or size_bytes < entry.size_bytes:
             self.counters.refused_full += 1
             raise PoolFull(f"{len(self._entries)} transactions wait already; try again later")
 
@@ -217,7 +211,7 @@ class Pool:
         self._lanes[entry.lane][tx_id] = entry
         self._lane_bytes[entry.lane] += entry.size_bytes
         self.bytes_used += entry.size_bytes
-        self._accounts[entry.lane, sender] = self._accounts.get((entry.lane, sender), 0) + 1
+        self._count(entry.lane, sender, +1)
         self._expiries.setdefault(_bucket(transaction), {})[tx_id] = None
         self.counters.added += 1
 
@@ -229,13 +223,18 @@ class Pool:
         del self._lanes[entry.lane][tx_id]
         self._lane_bytes[entry.lane] -= entry.size_bytes
         self.bytes_used -= entry.size_bytes
-        self._accounts[entry.lane, sender] -= 1
-        if self._accounts[entry.lane, sender] == 0:
-            del self._accounts[entry.lane, sender]
+        self._count(entry.lane, sender, -1)
         bucket = self._expiries[_bucket(transaction)]
         del bucket[tx_id]
         if not bucket:
             del self._expiries[_bucket(transaction)]
+
+    def _count(self, lane: Lane, sender: bytes, change: int) -> None:
+        place = lane, sender
+        count = self._accounts[place] = self._accounts.get(place, 0) + change
+        if count == 0:
+            del self._accounts[place]
+        count_places(self.crowding, place, count, count_max=self.limits.account_transactions_max)
 
 
 def is_admissible(transaction: Transaction, time_ms: int) -> bool:

@@ -1,11 +1,13 @@
 """Making a block: what the primary proposes from its pool, by the rules it will be checked by."""
 
+from collections.abc import Collection
+
 from crypto.validators import ReplicaId
 from crypto.votes import Height, View
-from ledger.accounts import get_account
+from ledger.accounts import ACCOUNTS, account_key, get_account
 from ledger.blocks import Header, tx_root
 from ledger.errors import InvalidTransaction
-from ledger.parameters import Parameters
+from ledger.parameters import PARAMETERS_KEY, Parameters
 from ledger.pool import BlockLimits, Entry, Pool
 from ledger.replay import ReplayWindow
 from ledger.state import StateView
@@ -47,6 +49,30 @@ def make_block(
         next_validators=parent.next_validators,
     )
     return header, entries
+
+
+def forget_dead(
+    pool: Pool,
+    writes: Collection[bytes],
+    *,
+    state: StateView,
+    replay: ReplayWindow,
+    parameters: Parameters,
+) -> None:
+    """Remove what no block can hold any more since one has written these keys of state.
+
+    Else it would wait here until its window ends, for a primary that rightly leaves it out.
+    """
+    has_other_limits = PARAMETERS_KEY in writes
+    if not has_other_limits and not any(key.startswith(ACCOUNTS) for key in writes):
+        return
+    dead = [
+        entry.transaction.tx_id
+        for entry in pool.entries()
+        if has_other_limits or account_key(entry.transaction.body.sender) in writes
+        if not _is_alive(entry, state, replay, parameters)
+    ]
+    pool.remove(dead)
 
 
 def block_limits(parameters: Parameters) -> BlockLimits:

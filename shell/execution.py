@@ -13,6 +13,7 @@ from typing import Final
 from consensus.effects import Decide
 from crypto.schema import decode, encode
 from ledger.blocks import BlockBodies, Header
+from ledger.proposal import forget_dead
 from ledger.transactions import Transaction, decode_transaction
 from ledger.transition import BlockResult, apply_block_in_slices
 from shell.chain import Chain, publish
@@ -61,6 +62,13 @@ async def execute(
     chain.pool.remove([one.tx_id for one in transactions])
     settle_sidecars(chain, sidecars, transactions, result.sidecars)
     publish(chain, transactions)
+    forget_dead(
+        chain.pool,
+        result.writes,
+        state=chain.view(),
+        replay=chain.replay,
+        parameters=chain.parameters(),
+    )
     _log_receipts(block.height, result)
     return result
 

@@ -23,6 +23,7 @@ from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
 from consensus.restarting import LEFT_BEHIND, STATED
 from consensus.state import Own, ReplicaState, primary_at
 from crypto.validators import ReplicaId
+from ledger.owed import waiting_since_ms
 from ledger.parameters import Parameters
 from ledger.records_state import get_seal
 from p2p.statistics import PeerStatistics
@@ -230,7 +231,7 @@ def _invalid(replica: Replica, link: PeerStatistics) -> int:
 
 def _pool(intake: Intake) -> PoolFacts:
     pool, now_ms = intake.pool, intake.clock.now_ms()
-    oldest_ms = pool.waiting_since_ms(max(now_ms, intake.chain.tip.time_ms + 1))
+    oldest_ms = waiting_since_ms(pool, max(now_ms, intake.chain.tip.time_ms + 1))
     full_at_ms = intake.full_at_ms
     return PoolFacts(
         transactions=len(pool),

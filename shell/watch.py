@@ -38,8 +38,9 @@ FORGET_PARTS: Final = 8
 class Waiting:
     """What waits here now.
 
-    `oldest_ms` is when the oldest admissible transaction came, None if there is none; a block
-    takes at most `block_max` of the `count`.
+    `oldest_ms` is since when the oldest transaction waits that every correct primary has room for,
+    None if there is none; `count` are those that a block may hold now, of which it takes at most
+    `block_max`. More than one above that need not be counted.
     """
 
     oldest_ms: int | None

@@ -12,7 +12,9 @@ from config import Timeouts
 from consensus.events import PrimarySuspected
 from consensus.state import primary_at
 from crypto.votes import FIRST_VIEW
+from ledger.owed import count_admissible, note_crowded, owed_between, owed_since_ms
 from ledger.pool import Entry
+from shell.chain import Chain
 from shell.replica import Replica, deliver
 from shell.watch import Waiting, Watch, look, on_block
 
@@ -47,7 +49,8 @@ async def keep_watching(watching: Watching) -> None:
 def note_block(watching: Watching, transactions: int) -> None:
     """Take in a block that was just executed; what it decided has left the pool."""
     now_ms = watching.replica.clock.now_ms()
-    on_block(watching.watch, transactions, _waiting(watching.replica, now_ms), now_ms)
+    waiting = find_waiting(watching.replica.chain, now_ms)
+    on_block(watching.watch, transactions, waiting, now_ms)
 
 
 def look_now(watching: Watching) -> None:
@@ -57,19 +60,21 @@ def look_now(watching: Watching) -> None:
     now_ms = replica.clock.now_ms()
     base = primary_at(state, FIRST_VIEW)
     watched = (state.members.epoch, base)
-    finding = look(watching.watch, watched, _waiting(replica, now_ms), now_ms)
+    finding = look(watching.watch, watched, find_waiting(replica.chain, now_ms), now_ms)
     if finding.resend_ms is not None:
         since_ms, before_ms = finding.resend_ms
-        waiting = pool.added_before(before_ms, limit=RESEND_MAX)
-        watching.resend([one for one in waiting if one.added_ms >= since_ms])
+        watching.resend(owed_between(pool, since_ms, before_ms, limit=RESEND_MAX))
     if finding.suspicion is not None and base != state.config.replica:
         deliver(replica, PrimarySuspected(primary=base, reason=finding.suspicion))
 
 
-def _waiting(replica: Replica, now_ms: int) -> Waiting:
-    pool, chain = replica.proposals.pool, replica.chain
+def find_waiting(chain: Chain, now_ms: int) -> Waiting:
+    """Return what a primary owes now; what it may rightly have turned away does not count."""
+    pool, time_ms = chain.pool, max(now_ms, chain.tip.time_ms + 1)
+    block_max = chain.parameters().block_transactions_max
+    note_crowded(pool, now_ms)
     return Waiting(
-        oldest_ms=pool.waiting_since_ms(max(now_ms, chain.tip.time_ms + 1)),
-        count=len(pool),
-        block_max=chain.parameters().block_transactions_max,
+        oldest_ms=owed_since_ms(pool, time_ms),
+        count=count_admissible(pool, time_ms, limit=block_max + 1),
+        block_max=block_max,
     )

@@ -10,8 +10,10 @@ from typing import Final
 from consensus.events import PrimarySuspected
 from consensus.state import primary_at
 from crypto.votes import FIRST_VIEW
+from ledger.owed import owed_between
 from shell.proposals import HASH_BYTES
 from shell.watch import Waiting, Watch, look, on_block
+from shell.watching import find_waiting
 from tests.simulation.cluster import BASE_TIMEOUT_MS, Cluster
 from tests.simulation.host import Host, gossip, tell
 from tests.simulation.ledger_application import ledger_of
@@ -49,8 +51,9 @@ def _look(cluster: Cluster, host: Host, watch: Watch, height: int, boots: int) -
     finding = look(watch, (host.state.members.epoch, base), waiting, now_ms)
     if finding.resend_ms is not None:
         since_ms, before_ms = finding.resend_ms
-        found = ledger_of(host).running.pool.added_before(before_ms, limit=RESEND_MAX)
-        gossip(host, tuple(one.transaction.signed for one in found if one.added_ms >= since_ms))
+        pool = ledger_of(host).running.pool
+        found = owed_between(pool, since_ms, before_ms, limit=RESEND_MAX)
+        gossip(host, tuple(one.transaction.signed for one in found))
     if finding.suspicion is not None and base != host.replica:
         tell(host, PrimarySuspected(primary=base, reason=finding.suspicion))
 
@@ -61,11 +64,5 @@ def _new_watch() -> Watch:
 
 def _waiting(cluster: Cluster, host: Host) -> tuple[int, Waiting]:
     """Return the node's time, and what waits there."""
-    running = ledger_of(host).running
     now_ms = cluster.founding.created_ms + cluster.now_ms(host)
-    waiting = Waiting(
-        oldest_ms=running.pool.waiting_since_ms(max(now_ms, running.chain.tip.time_ms + 1)),
-        count=len(running.pool),
-        block_max=running.chain.parameters().block_transactions_max,
-    )
-    return now_ms, waiting
+    return now_ms, find_waiting(ledger_of(host).running.chain, now_ms)

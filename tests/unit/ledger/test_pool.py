@@ -17,6 +17,13 @@ from crypto.signatures import P256_ORDER
 from ledger.contract import Lane
 from ledger.errors import AccountFull, AlreadyPooled, PoolError, PoolFull
 from ledger.identity_payloads import Restore, Suspend
+from ledger.owed import (
+    count_admissible,
+    note_crowded,
+    owed_between,
+    owed_since_ms,
+    waiting_since_ms,
+)
 from ledger.pool import SHARES_PERCENT, BlockLimits, Pool, PoolLimits, is_admissible
 from ledger.transactions import (
     SignedTransaction,
@@ -233,15 +240,76 @@ def test_the_expired_leave_at_the_exact_millisecond() -> None:
 
 def test_the_pool_says_since_when_the_oldest_admissible_waits() -> None:
     pool = make_pool()
-    assert pool.waiting_since_ms(CREATED_MS) is None
+    assert waiting_since_ms(pool, CREATED_MS) is None
     pool.add(transaction(1, valid_from_ms=CREATED_MS + 500), (), CREATED_MS + 1)
     pool.add(transaction(2), (), CREATED_MS + 2)
     pool.add(transaction(3, lane=Lane.EMERGENCY), (), CREATED_MS + 3)
 
-    assert pool.waiting_since_ms(CREATED_MS + 10) == CREATED_MS + 2
-    assert pool.waiting_since_ms(CREATED_MS + 500) == CREATED_MS + 2, "the first came too early"
+    assert waiting_since_ms(pool, CREATED_MS + 10) == CREATED_MS + 2
+    assert waiting_since_ms(pool, CREATED_MS + 500) == CREATED_MS + 2, "the first came too early"
     oldest = pool.added_before(CREATED_MS + 3, limit=1)
     assert [entry.added_ms for entry in oldest] == [CREATED_MS + 1]
+
+
+def test_an_account_near_its_places_is_owed_nothing_until_that_has_passed() -> None:
+    """Another pool, full of the others, may rightly have turned the last one away."""
+    pool = make_pool()
+    held = [transaction(number) for number in range(3)]
+    for one in (*held, transaction(8, by=SIGNERS[1])):
+        pool.add(one, (), CREATED_MS + 1)
+    note_crowded(pool, CREATED_MS + 2)
+    before = owed_since_ms(pool, CREATED_MS + 2)
+    pool.add(transaction(3), (), CREATED_MS + 3)
+    pool.remove([transaction(8, by=SIGNERS[1]).tx_id])
+
+    note_crowded(pool, CREATED_MS + 700)
+    crowded = owed_since_ms(pool, CREATED_MS + 700)
+    pool.remove([held[0].tx_id])
+    note_crowded(pool, CREATED_MS + 900)
+    after = owed_since_ms(pool, CREATED_MS + 900)
+
+    assert before == CREATED_MS + 1
+    assert crowded == CREATED_MS + 700, "from now on at the earliest"
+    assert after == CREATED_MS + 700
+    assert waiting_since_ms(pool, CREATED_MS + 900) == CREATED_MS + 1, "it waits all the same"
+
+
+def test_nobody_is_owed_anything_while_a_lane_has_hardly_room() -> None:
+    pool = make_pool(account_transactions_max=20)
+    for number in range(13):
+        pool.add(transaction(number), (), CREATED_MS)
+    urgent = transaction(50, lane=Lane.EMERGENCY)
+    pool.add(urgent, (), CREATED_MS + 5)
+
+    note_crowded(pool, CREATED_MS + 400)
+
+    assert owed_since_ms(pool, CREATED_MS + 400) == CREATED_MS + 5, "that lane has room"
+    pool.remove([urgent.tx_id])
+    assert owed_since_ms(pool, CREATED_MS + 400) == CREATED_MS + 400
+
+
+def test_what_is_owed_since_a_stretch_of_time_is_found_in_order() -> None:
+    pool = make_pool()
+    early = transaction(0, valid_from_ms=CREATED_MS + 30)
+    entries = [pool.add(early, (), CREATED_MS)]
+    entries += [pool.add(transaction(number), (), CREATED_MS + number) for number in (1, 2)]
+
+    found = owed_between(pool, CREATED_MS + 2, CREATED_MS + 31, limit=9)
+    first = owed_between(pool, CREATED_MS, CREATED_MS + 31, limit=1)
+
+    assert found == (entries[0], entries[2])
+    assert first == (entries[0],)
+
+
+def test_only_what_a_block_may_hold_now_is_counted() -> None:
+    pool = make_pool()
+    for number in range(3):
+        pool.add(transaction(number), (), CREATED_MS)
+    pool.add(transaction(3, valid_from_ms=CREATED_MS + 500), (), CREATED_MS)
+
+    assert count_admissible(pool, CREATED_MS + 499, limit=9) == 3
+    assert count_admissible(pool, CREATED_MS + 500, limit=9) == 4
+    assert count_admissible(pool, CREATED_MS + 500, limit=2) == 2
 
 
 class PoolMachine(RuleBasedStateMachine):

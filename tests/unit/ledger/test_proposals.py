@@ -11,6 +11,7 @@ from crypto.schema import decode, encode
 from crypto.signatures import Scheme, make_signing_key
 from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height, View
+from ledger.accounts import account_key
 from ledger.blocks import (
     NO_CERTIFICATE,
     Header,
@@ -33,9 +34,9 @@ from ledger.errors import (
     UnknownSender,
 )
 from ledger.identity_payloads import Restore
-from ledger.parameters import Parameters, get_parameters
+from ledger.parameters import PARAMETERS_KEY, Parameters, get_parameters
 from ledger.pool import Pool, PoolLimits
-from ledger.proposal import make_block
+from ledger.proposal import forget_dead, make_block
 from ledger.replay import ReplayWindow
 from ledger.transactions import Transaction, decode_transaction, sign_transaction
 from ledger.validation import (
@@ -331,6 +332,30 @@ def test_an_entry_whose_key_has_ended_leaves_the_pool_instead_of_entering_a_bloc
 
     assert entries == ()
     assert len(pool) == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        (account_key(account_of(ADMIN)), ["alive"]),
+        (PARAMETERS_KEY, ["alive"]),
+        (account_key(account_of(OTHER)), ["dead", "alive"]),
+        (b"records/anything", ["dead", "alive"]),
+    ],
+)
+def test_what_a_block_has_made_impossible_leaves_every_pool(
+    written: bytes, left: list[str]
+) -> None:
+    """A dead entry in a backup's pool would accuse each primary that rightly leaves it out."""
+    named = {
+        "dead": transaction(1, "stranger", sender=account_of(ADMIN)),
+        "alive": transaction(2, OTHER),
+    }
+    pool = filled_pool(list(named.values()))
+
+    forget_dead(pool, {written}, state=CONSORTIUM.state, replay=window(), parameters=Parameters())
+
+    assert [entry.transaction for entry in pool.entries()] == [named[one] for one in left]
 
 
 @pytest.mark.parametrize(
