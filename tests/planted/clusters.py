@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from consensus.messages import Commit, Prepare
+from consensus.messages import Commit, Prepare, PrePrepare
 from tests.simulation.byzantine import Behaviour, Complainer, Equivocator, Forgetter, Silent
-from tests.simulation.cluster import Cluster, Faults, start_cluster
+from tests.simulation.cluster import Carried, Cluster, Faults, start_cluster
 from tests.simulation.histories import Fault, happen
-from tests.simulation.host import Parcel
+from tests.simulation.members import ADD, Change, begin_changes
 
 RUN_MS: Final = 10_000
 """How long a cluster is tormented before it is healed."""
@@ -74,7 +75,7 @@ def lonely_cluster(liar: int | None = None) -> Callable[[int], Cluster]:
         cluster.load(every_ms=40, until_ms=9_000)
         lucky, unprepared = cluster.random.sample([one for one in (0, 2, 3) if one != liar], 2)
 
-        def is_lost(_: int, to: int, parcel: Parcel) -> bool:
+        def is_lost(_: int, to: int, parcel: Carried) -> bool:
             return (isinstance(parcel, Commit) and to != lucky) or (
                 isinstance(parcel, Prepare) and to == unprepared
             )
@@ -169,6 +170,52 @@ def variants_cluster(seed: int) -> Cluster:
     cluster = start_cluster(replicas=4, seed=seed, faults=Faults(delay_max_ms=60))
     cluster.clients.variants = 0.6
     cluster.load(every_ms=15, until_ms=RUN_MS)
+    return cluster
+
+
+def governed_cluster(*kinds: str) -> Callable[[int], Cluster]:
+    """Five members that change one after the other, on a quiet network."""
+
+    def draw(seed: int) -> Cluster:
+        cluster = start_cluster(replicas=5, seed=seed)
+        changes = [
+            Change(kind=kind, index=5 if kind == ADD else 1 + at, at_ms=300)
+            for at, kind in enumerate(kinds)
+        ]
+        begin_changes(cluster, tuple(changes))
+        cluster.load(every_ms=50, until_ms=6_000)
+        return cluster
+
+    return draw
+
+
+def whispering_cluster(seed: int) -> Cluster:
+    """A primary whose proposal reaches one other alone, and that dies as it speaks.
+
+    The other is cut off with what it has heard, so that nobody can tell the next start of the
+    primary. Views last so long that it is the primary still.
+    """
+    cluster = start_cluster(replicas=4, seed=seed)
+    for host in cluster.hosts:
+        host.config = replace(host.config, base_timeout_ms=5_000)
+    cluster.load(every_ms=40, until_ms=9_000)
+    began = cluster.random.randint(300, 1_500)
+
+    def is_lost(sender: int, to: int, parcel: Carried) -> bool:
+        if not isinstance(parcel, PrePrepare):
+            return False
+        witness = (sender + 1) % 4
+        dies_at = {cluster.boundaries.get(sender, 0): None}
+        cluster.kill_at.setdefault(sender, {}).update(dies_at)
+        cluster.at(0, "silence", partial(silence, witness))
+        return to != witness
+
+    def silence(witness: int) -> None:
+        if cluster.is_lost is not None:
+            cluster.is_lost = None
+            cut_off(cluster, witness, for_ms=6_000)
+
+    cluster.at(began, "whisper", lambda: setattr(cluster, "is_lost", is_lost))
     return cluster
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from tests.planted import ledger_switches, switches
+from tests.planted import ledger_switches, member_switches, switches
 from tests.planted.clusters import (
     RUN_MS,
     changed_cluster,
@@ -11,6 +11,7 @@ from tests.planted.clusters import (
     complaining_cluster,
     dying_cluster,
     equivocating_cluster,
+    governed_cluster,
     lonely_cluster,
     lying_cluster,
     powerless_cluster,
@@ -19,11 +20,13 @@ from tests.planted.clusters import (
     skewed_cluster,
     split_cluster,
     variants_cluster,
+    whispering_cluster,
 )
 from tests.planted.registry import Found, Plant, Planted
 from tests.simulation.byzantine import TimePusher, WrongRoot
 from tests.simulation.cluster import Cluster
 from tests.simulation.ideal import ideal_world
+from tests.simulation.members import ADD, REKEY, REMOVE
 from tests.simulation.run import violation_of
 
 FORGOTTEN: Final = ("S1", "S2", "R4", "L1")
@@ -34,12 +37,12 @@ Draw = Callable[[int], Cluster]
 
 
 def first_violation(draw: Draw, seeds: int, *, judges_order: bool = False) -> Found | None:
-    """Return the first seed that breaks something, and what; the durable-before-sent watch sleeps
-    unless it is the one to find it, so that the harm itself has to be seen."""
+    """Return the first seed that breaks something, and what; the watches over each vote (is it
+    durable, is it a member's) sleep unless they are to find it: the harm itself has to be seen."""
     for seed in range(seeds):
         with ideal_world():
             cluster = draw(seed)
-            cluster.monitor.checks_durability = judges_order
+            cluster.monitor.checks_durability = cluster.monitor.checks_voters = judges_order
             violation = violation_of(cluster, RUN_MS)
         if violation:
             return Found(f"seed {seed}", violation)
@@ -75,6 +78,13 @@ PLANTED: Final = (
         3,
         "D1",
         judges_order=True,
+    ),
+    simulated(  # Where nobody can show them, they vote again: the harm that D1 is there to prevent.
+        "sent before durable, and nobody heard",
+        switches.sent_before_durable,
+        whispering_cluster,
+        5,
+        "S2",
     ),
     simulated(
         "commit signed after ViewChange",
@@ -176,6 +186,27 @@ PLANTED: Final = (
         lying_cluster(lambda _: TimePusher(5_000)),
         1,
         "T1",
+    ),
+    simulated(
+        "a removed member's vote still counts",
+        member_switches.leavers_count,
+        governed_cluster(REMOVE),
+        1,
+        "M1",
+    ),
+    simulated(
+        "a set is in force one block early",
+        member_switches.set_in_force_early,
+        governed_cluster(ADD),
+        1,
+        "M1",
+    ),
+    simulated(
+        "a re-keyed member's former key still accepted",
+        member_switches.former_key_accepted,
+        governed_cluster(REKEY),
+        1,
+        "S3",
     ),
     simulated(
         "journal never flushed", ledger_switches.flush_forgotten, powerless_cluster, 2, "S5", "S2"

@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
-from tests.simulation.byzantine import BEHAVIOURS
+from tests.simulation.byzantine import AMONG_CHANGES, BEHAVIOURS
 from tests.simulation.histories import HAPPENINGS, draw_history
+from tests.simulation.members import KINDS
 from tests.simulation.report import ARTIFACTS, write_events
 from tests.simulation.run import (
     Outcome,
@@ -106,7 +107,7 @@ def print_table(outcomes: list[Outcome], wall_s: float) -> None:
     cpu_s = sum(one.cpu_s for one in outcomes)
     events = [one.events for one in outcomes]
     heights = [one.heights for one in outcomes]
-    classes = [*HAPPENINGS, *BEHAVIOURS]
+    classes = [*HAPPENINGS, *BEHAVIOURS, *AMONG_CHANGES, *KINDS]
     faults = _total(one.faults for one in outcomes)
     for title, counted in (
         ("faults and liars", {**dict.fromkeys(classes, 0), **faults}),

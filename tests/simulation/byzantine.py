@@ -41,8 +41,9 @@ from crypto.votes import (
     VoteType,
     vote_preimage,
 )
-from tests.simulation.founding import DOCTORS, PATIENTS
+from tests.simulation.founding import DOCTORS, PATIENTS, vote_public_key
 from tests.simulation.host import BodiesGiven, Host, Parcel, Raw
+from tests.simulation.ideal import signature
 from tests.simulation.ledger_application import LedgerApplication
 from tests.unit.ledger.small_consortium import account_of
 
@@ -268,10 +269,10 @@ class CertificateForger(Behaviour):
             return [parcel]
         digest = Digest(self.random.randbytes(32))
         view = View(self.random.randrange(2))
-        own = _sign(host, VoteType.COMMIT, parcel.height, view, digest)
+        own = _sign(host, epoch_of(host), VoteType.COMMIT, parcel.height, view, digest)
         members = [one.index for one in host.validators.members]
         certificate = CommitCertificate(
-            epoch=Epoch(0),
+            epoch=epoch_of(host),
             height=parcel.height,
             view=view,
             digest=digest,
@@ -323,7 +324,7 @@ class Flooder(Behaviour):
 
     def view_change(self, host: Host, height: Height, view: View) -> ViewChange:
         message = ViewChange(
-            epoch=Epoch(0),
+            epoch=epoch_of(host),
             height=height,
             view=view,
             prepared=None,
@@ -430,18 +431,42 @@ class Complainer(Behaviour):
         if not isinstance(parcel, Status) or host.state is None:
             return [parcel]
         base, reason = primary_at(host.state, FIRST_VIEW), Suspicion.CENSORING
-        preimage = complaint_preimage(host.config.chain_id, Epoch(0), base, reason)
+        epoch = epoch_of(host)
+        preimage = complaint_preimage(host.config.chain_id, epoch, base, reason)
         complaint = Complaint(
-            epoch=Epoch(0),
+            epoch=epoch,
             primary=base,
             reason=reason,
             signer=host.replica,
-            signature=host.config.sign(Epoch(0), preimage),
+            signature=host.config.sign(epoch, preimage),
         )
         return [parcel, complaint]
 
 
+@dataclass(slots=True)
+class Straddler(Behaviour):
+    """Says each vote for the epochs before and after, too, and once more under its first key."""
+
+    @override
+    def rewrite(self, host: Host, to: ReplicaId, parcel: Parcel) -> list[Parcel]:
+        if not isinstance(parcel, Prepare | Commit):
+            return [parcel]
+        beside = (Epoch(max(0, parcel.epoch - 1)), Epoch(parcel.epoch + 1))
+        others = [re_vote(host, replace(parcel, epoch=one), parcel.digest) for one in beside]
+        kind = VOTE_TYPES[type(parcel)]
+        slot = (parcel.epoch, kind, parcel.height, parcel.view, parcel.digest)
+        first = signature(vote_public_key(host.replica), vote_preimage(host.config.chain_id, *slot))
+        return [parcel, *others, replace(parcel, signature=first)]
+
+
 Make = Callable[[random.Random], Behaviour]
+
+ACROSS_EPOCHS: Final = "votes for other epochs, and under its first key"
+
+AMONG_CHANGES: Final[dict[str, Make]] = {
+    ACROSS_EPOCHS: lambda _: Straddler(),
+}
+"""What is a lie only where members change."""
 
 BEHAVIOURS: Final[dict[str, Make]] = {
     "silent": lambda _: Silent(),
@@ -477,7 +502,8 @@ def malformed(message: Message, **changes: Any) -> Raw:
 
 def propose(host: Host, proposal: PrePrepare, block: Block) -> PrePrepare:
     """The same proposal with another block, signed again."""
-    signature = _sign(host, VoteType.PRE_PREPARE, proposal.height, proposal.view, block.digest)
+    slot = (proposal.epoch, VoteType.PRE_PREPARE, proposal.height, proposal.view)
+    signature = _sign(host, *slot, block.digest)
     return replace(proposal, digest=block.digest, block=block, signature=signature)
 
 
@@ -486,29 +512,40 @@ def re_vote(host: Host, message: Prepare | Commit, digest: Digest) -> Prepare | 
     return replace(
         message,
         digest=digest,
-        signature=_sign(host, VOTE_TYPES[type(message)], message.height, message.view, digest),
+        signature=_sign(
+            host, message.epoch, VOTE_TYPES[type(message)], message.height, message.view, digest
+        ),
     )
 
 
 def make_vote(
     host: Host, kind: type[Prepare] | type[Commit], height: Height, view: View, digest: Digest
 ) -> Prepare | Commit:
+    epoch = epoch_of(host)
     return kind(
-        epoch=Epoch(0),
+        epoch=epoch,
         height=height,
         view=view,
         digest=digest,
         signer=host.replica,
-        signature=_sign(host, VOTE_TYPES[kind], height, view, digest),
+        signature=_sign(host, epoch, VOTE_TYPES[kind], height, view, digest),
     )
 
 
 def hide_prepared(host: Host, message: ViewChange) -> ViewChange:
     """The same view-change, as if nothing had been prepared."""
-    signature = _sign(host, VoteType.VIEW_CHANGE, message.height, message.view, NO_DIGEST)
+    slot = (message.epoch, VoteType.VIEW_CHANGE, message.height, message.view)
+    signature = _sign(host, *slot, NO_DIGEST)
     return replace(message, prepared=None, signature=signature)
 
 
-def _sign(host: Host, vote: VoteType, height: Height, view: View, about: Digest) -> bytes:
-    preimage = vote_preimage(host.config.chain_id, Epoch(0), vote, height, view, about)
-    return host.config.sign(Epoch(0), preimage)
+def epoch_of(host: Host) -> Epoch:
+    """The epoch that a host is in."""
+    return Epoch(0) if host.state is None else host.state.members.epoch
+
+
+def _sign(
+    host: Host, epoch: Epoch, vote: VoteType, height: Height, view: View, about: Digest
+) -> bytes:
+    preimage = vote_preimage(host.config.chain_id, epoch, vote, height, view, about)
+    return host.config.sign(epoch, preimage)

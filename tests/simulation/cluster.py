@@ -24,11 +24,11 @@ from typing import TypeAlias
 
 from consensus.effects import Decide, Effect, Persist, ReportEvidence
 from consensus.events import LoopLagged, Timer, TimerKind
-from consensus.messages import Echo, Message, Vote, decode_message, encode_message
+from consensus.messages import Echo, Message, Status, Vote, decode_message, encode_message
 from consensus.state import Config
 from crypto.hashing import ChainId
 from crypto.quorum import QuorumSystem
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
 from shell.divergence import StateDiverged
 from storage.errors import DatabaseCorrupt, DiskFull, JournalCorrupt, JournalFailed, StorageError
 from tests.simulation.byzantine import Behaviour
@@ -53,12 +53,14 @@ from tests.simulation.host import (
 )
 from tests.simulation.ideal import CHAIN, at_every_epoch, make_signer, signer_of
 from tests.simulation.ledger_application import LedgerApplication, ledger_of
+from tests.simulation.links import Links, Visit, Visited, are_linked, take_visit
 from tests.simulation.memory_database import PowerLost
 from tests.simulation.monitor import (
     NOWHERE,
     Monitor,
     Place,
     Violation,
+    begin_sets,
     forget_heard,
     note_heard,
     note_shown,
@@ -77,6 +79,9 @@ WIRED_EVERY = 50
 FENCE_HEIGHTS = 3
 RETRY_MS = 500
 
+Carried: TypeAlias = Parcel | Visit | Visited
+"""Whatever travels, over a link or between a visitor and whom it visits."""
+
 Entry: TypeAlias = tuple[int, int, str, int | None, Callable[[], None]]
 """When, in which order, what, whose seat it moves, and how."""
 
@@ -94,13 +99,19 @@ class Faults:
 
 @dataclass(slots=True, kw_only=True)
 class Cluster:
-    """The world of the simulated hosts, and its clock; twins sit behind the replicas."""
+    """The world of the simulated hosts, and its clock; twins sit behind the replicas.
+
+    `founders` is the number of replicas at the beginning; `sets` are the indexes of every set so
+    far, with the one that a change under way leads to. `unborn` nodes have not joined yet; `links`
+    are there where members change, one of each host.
+    """
 
     seed: int
     random: random.Random
     faults: Faults
     founding: Founding
     clients: Clients
+    founders: int
     hosts: list[Host] = field(default_factory=list)
     twins: list[Host] = field(default_factory=list)
     now: int = 0
@@ -108,7 +119,7 @@ class Cluster:
     number: int = 0
     events: int = 0
     blocked: dict[tuple[int, int], int] = field(default_factory=dict)
-    is_lost: Callable[[int, int, Parcel], bool] | None = None  # A network with a grudge.
+    is_lost: Callable[[int, int, Carried], bool] | None = None  # A network with a grudge.
     on_decision: Callable[[int, int], None] | None = None  # Told replica and height.
     timers: dict[tuple[int, TimerKind], int] = field(default_factory=dict)
     skew_ms: list[int] = field(default_factory=list)
@@ -119,6 +130,9 @@ class Cluster:
     kill_at: dict[int, dict[int, None]] = field(default_factory=dict)
     boundaries: dict[int, int] = field(default_factory=dict)
     kills: int = 0
+    sets: list[tuple[int, ...]] = field(default_factory=list)
+    unborn: dict[int, None] = field(default_factory=dict)
+    links: list[Links] = field(default_factory=list)
     hurt: dict[int, int] = field(default_factory=dict)  # Above which height it is whole again.
     astray: dict[int, None] = field(default_factory=dict)  # Whose clock is far off.
     repairs: dict[int, str] = field(default_factory=dict)  # What its operator has to do.
@@ -135,6 +149,8 @@ class Cluster:
         return self.now + self.skew_ms[host.replica]
 
     def send(self, sender: ReplicaId, to: ReplicaId, parcel: Parcel) -> None:
+        if self.links and not are_linked(self.links[sender], self.links[to]):
+            return
         behaviour = self.behaviours.get(sender)
         if behaviour is None:
             self.carry(sender, to, parcel)
@@ -204,7 +220,8 @@ class Cluster:
         self.number += 1
         heapq.heappush(self.queue, (self.now + delay_ms, self.number, what, moves, action))
 
-    def carry(self, sender: int, to: int, parcel: Parcel, extra_ms: int = 0) -> None:
+    def carry(self, sender: int, to: int, parcel: Carried, extra_ms: int = 0) -> None:
+        """Put something on the way, unless the network loses it."""
         if (sender, to) in self.blocked or self.random.random() < self.faults.loss:
             return
         if self.is_lost is not None and self.is_lost(sender, to, parcel):
@@ -224,8 +241,14 @@ class Cluster:
                     moves=seat,
                 )
 
-    def deliver(self, seat: int, sender: int, parcel: Parcel, shown: Place = NOWHERE) -> None:
+    def deliver(self, seat: int, sender: int, parcel: Carried, shown: Place = NOWHERE) -> None:
         host = self.host_at(seat)
+        if isinstance(parcel, Visit | Visited):
+            take_visit(self, host, sender, parcel)
+            return
+        if self.links and isinstance(parcel, Status):
+            now_ms = self.founding.created_ms + self.now_ms(host)
+            self.links[host.replica].statuses[sender] = (parcel, now_ms)
         if host.state is not None and seat == host.replica and seat not in self.behaviours:
             if isinstance(parcel, Vote) and parcel.signer == sender:
                 note_heard(self.monitor, seat, parcel)
@@ -233,7 +256,7 @@ class Cluster:
                 note_shown(self.monitor, seat, shown)
         receive(host, ReplicaId(sender), parcel)
 
-    def _shown_by(self, sender: int, to: int, parcel: Parcel) -> Place:
+    def _shown_by(self, sender: int, to: int, parcel: Carried) -> Place:
         """How far a correct replica that answers a start has heard it vote."""
         if not isinstance(parcel, Echo) or sender in self.behaviours:
             return NOWHERE
@@ -327,7 +350,7 @@ class Cluster:
     def bring_up(self, seat: int) -> None:
         """Start a node, after its operator has done what the last stop asked for."""
         host = self.host_at(seat)
-        if host.state is not None:
+        if host.state is not None or seat in self.unborn:
             return
         repair = self.repairs.pop(seat, "")
         if repair:
@@ -361,9 +384,17 @@ class Cluster:
             self.hurt_it(host.seat, forgets=application.disk.is_lying)
 
     def may_hurt(self, replica: int) -> bool:
-        """Whether one more replica may become faulty."""
-        faulty = {**dict.fromkeys(self.behaviours), **self.hurt, **self.astray}
-        return replica in faulty or len(faulty) < QuorumSystem(len(self.hosts)).f
+        """Whether one more replica may become faulty: no set so far may have more than f."""
+        faulty = self.faulty()
+        return replica in faulty or all(
+            sum(one in faulty for one in members) < QuorumSystem(len(members)).f
+            for members in self.sets
+            if replica in members
+        )
+
+    def faulty(self) -> dict[int, None]:
+        """Who lies, may have forgotten something, or has a wrong clock."""
+        return dict.fromkeys((*self.behaviours, *self.hurt, *self.astray))
 
     def hurt_it(self, seat: int, *, forgets: bool = False) -> None:
         """From now on this replica counts among the faulty, until it is past what it signed.
@@ -449,15 +480,24 @@ class Cluster:
     def correct(self) -> list[Host]:
         return [host for host in self.hosts if host.replica not in self.behaviours]
 
-    def pending(self, until_ms: int) -> list[bytes]:
-        """Transactions that a correct replica holds and that stay valid until then."""
-        running = [host for host in self.correct() if host.state is not None]
-        found = [
-            dict.fromkeys(host.application.waiting(self.now + self.skew_ms[host.replica], until_ms))
-            for host in running
-        ]
-        pooled = {one: None for some in found for one in some}
-        return [one for one in pooled if any(not _has(host, one) for host in running)]
+    def obliged(self) -> list[Host]:
+        """The correct members of the newest set: what L1 promises, it promises to them."""
+        members = self.monitor.newest_set()
+        return [host for host in self.correct() if members.member(host.replica) is not None]
+
+    def pending(self, until_ms: int) -> dict[bytes, list[int]]:
+        """Transactions that correct members hold and that stay valid until then, with who does."""
+        running = [host for host in self.obliged() if host.state is not None]
+        pooled: dict[bytes, list[int]] = {}
+        for host in running:
+            now = self.now + self.skew_ms[host.replica]
+            for one in dict.fromkeys(host.application.waiting(now, until_ms)):
+                pooled.setdefault(one, []).append(host.replica)
+        return {
+            one: holders
+            for one, holders in pooled.items()
+            if any(not _has(host, one) for host in running)
+        }
 
     def run_until_level(self) -> int:
         """L1: run until what is pooled now is executed everywhere; return how long that took.
@@ -465,10 +505,9 @@ class Cluster:
         Raises `Violation` after (f + 2) capped timeouts.
         """
         began = self.now
-        f = QuorumSystem(len(self.hosts)).f
-        deadline = began + (f + 2) * TIMEOUT_CAP_MS
+        deadline = began + (self.monitor.newest_set().quorum.f + 2) * TIMEOUT_CAP_MS
         wanted = self.pending(deadline)
-        height = max((host.application.height for host in self.correct()), default=0)
+        height = max((host.application.height for host in self.obliged()), default=0)
         while not self.is_level(wanted, height):
             if not self.queue or self.queue[0][0] > deadline:
                 heights = [host.application.height for host in self.hosts]
@@ -476,12 +515,17 @@ class Cluster:
             self.step()
         return self.now - began
 
-    def is_level(self, wanted: list[bytes], height: int) -> bool:
+    def is_level(self, wanted: dict[bytes, list[int]], height: int) -> bool:
+        """Whether all members have what was waiting; what only leavers held may go with them."""
+        obliged = self.obliged()
+        if any(host.state is None or host.application.height < height for host in obliged):
+            return False
+        members = {host.replica for host in obliged}
         return all(
-            host.state is not None
-            and host.application.height >= height
-            and all(_has(host, one) for one in wanted)
-            for host in self.correct()
+            _has(host, one)
+            for one, holders in wanted.items()
+            if not members.isdisjoint(holders)
+            for host in obliged
         )
 
     def check_nothing_lost(self) -> None:
@@ -545,6 +589,8 @@ def start_cluster(
     founding, draw = found(replicas, rotate_every), random.Random(seed)
     cluster = Cluster(
         seed=seed,
+        founders=replicas,
+        sets=[tuple(range(replicas))],
         random=draw,
         faults=faults or Faults(),
         founding=founding,
@@ -552,6 +598,7 @@ def start_cluster(
         behaviours=dict(behaviours or {}),
     )
     cluster.monitor.liars.update(dict.fromkeys(cluster.behaviours))
+    begin_sets(cluster.monitor, founding.validators)
     for index in range(replicas):
         cluster.skew_ms.append(cluster.random.randint(-50, 50))
         cluster.hosts.append(make_node(cluster, index))
@@ -565,24 +612,25 @@ def start_cluster(
 def make_node(cluster: Cluster, index: int, seat: int = 0) -> Host:
     """A node as `init` leaves it; with a seat of its own, another process with the same key."""
     application = LedgerApplication(founding=cluster.founding, replica=ReplicaId(index))
-    config = make_config(
-        index, chain_id=cluster.founding.chain_id, sign=signer_of(vote_public_key(index))
-    )
-    config = replace(config, rotate_every=cluster.founding.rotate_every)
+    config = make_config(index, chain_id=cluster.founding.chain_id)
+    first = at_every_epoch(signer_of(vote_public_key(index)))
+
+    def sign(epoch: Epoch, preimage: bytes) -> bytes:
+        return (first if application.keystore is None else application.sign)(epoch, preimage)
+
+    config = replace(config, sign=sign, rotate_every=cluster.founding.rotate_every)
     host = make_host(cluster, config, cluster.founding.validators, application)
     host.twin = seat
     application.disk.on_call = partial(cluster.on_disk_call, host.seat)
     return host
 
 
-def make_config(
-    index: int, *, chain_id: ChainId = CHAIN, sign: Callable[[bytes], bytes] | None = None
-) -> Config:
+def make_config(index: int, *, chain_id: ChainId = CHAIN) -> Config:
     return Config(
         chain_id=chain_id,
         replica=ReplicaId(index),
         boot_id=bytes(16),
-        sign=at_every_epoch(sign or make_signer(index)),
+        sign=at_every_epoch(make_signer(index)),
         base_timeout_ms=BASE_TIMEOUT_MS,
         timeout_cap_ms=TIMEOUT_CAP_MS,
         gather_ms=GATHER_MS,

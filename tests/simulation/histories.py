@@ -12,12 +12,13 @@ from functools import partial
 from typing import Final
 
 from crypto.quorum import QuorumSystem
-from tests.simulation.byzantine import BEHAVIOURS
+from tests.simulation.byzantine import ACROSS_EPOCHS, AMONG_CHANGES, BEHAVIOURS
 from tests.simulation.cluster import Cluster, Faults, make_node, start_cluster
 from tests.simulation.founding import ROTATE_EVERY
 from tests.simulation.host import Host, crash, start
 from tests.simulation.ideal import ideal_world
 from tests.simulation.ledger_application import ledger_of
+from tests.simulation.members import ADD, Change, begin_changes, draw_changes, follow_ledger
 from tests.simulation.monitor import COMPLAINTS
 from tests.simulation.watching import watch_all
 
@@ -59,6 +60,7 @@ class History:
     rotate_every: int
     liars: tuple[tuple[int, str], ...]
     faults: tuple[Fault, ...]
+    changes: tuple[Change, ...] = ()
 
 
 def draw_history(seed: int, *, replicas: int | None = None) -> History:
@@ -71,7 +73,7 @@ def draw_history(seed: int, *, replicas: int | None = None) -> History:
     kinds = [draw.choice(FAULTS) for _ in range(draw.randint(1, 3 + until_ms // 2_000))]
     if len(liars) < faulty_max:  # There is room for disks that forget.
         kinds += [draw.choice(DISK_FAULTS) for _ in range(draw.randint(0, 3))]
-    return History(
+    history = History(
         seed=seed,
         replicas=count,
         network=_network(draw),
@@ -85,12 +87,29 @@ def draw_history(seed: int, *, replicas: int | None = None) -> History:
             )
         ),
     )
+    changes = draw_changes(seed, count, until_ms)
+    return _among_changes(replace(history, changes=changes)) if changes else history
+
+
+def _among_changes(history: History) -> History:
+    """Let some faults meet those who join, and some liars lie as only changes let them."""
+    draw = random.Random(f"among changes {history.seed}")
+    joiners = [one.index for one in history.changes if one.kind == ADD]
+    faults = list(history.faults)
+    for at, fault in enumerate(faults):
+        if joiners and len(fault.replicas) == 1 and draw.random() < 0.3:
+            faults[at] = replace(fault, replicas=(draw.choice(joiners),))
+    liars = [
+        (replica, ACROSS_EPOCHS if draw.random() < 0.2 else name) for replica, name in history.liars
+    ]
+    return replace(history, liars=tuple(liars), faults=tuple(faults))
 
 
 def make_cluster(history: History) -> Cluster:
     """Start the replicas, and schedule everything that will go wrong."""
     draw = random.Random(f"liars {history.seed}")
-    behaviours = {replica: BEHAVIOURS[name](draw) for replica, name in history.liars}
+    ways = BEHAVIOURS | AMONG_CHANGES
+    behaviours = {replica: ways[name](draw) for replica, name in history.liars}
     cluster = start_cluster(
         replicas=history.replicas,
         seed=history.seed,
@@ -98,6 +117,8 @@ def make_cluster(history: History) -> Cluster:
         behaviours=behaviours,
         rotate_every=history.rotate_every,
     )
+    if history.changes:
+        begin_changes(cluster, history.changes)
     watch_all(cluster)
     for replica, name in history.liars:
         cluster.counts[name] += 1
@@ -140,11 +161,15 @@ def begin_twin(cluster: Cluster, replica: int) -> None:
     """A second process with a replica's key, from a copy of its directory."""
     twin = make_node(cluster, replica, len(cluster.hosts) + len(cluster.twins))
     cluster.twins.append(twin)
+    if cluster.links:
+        follow_ledger(cluster, twin)
     cluster.at(20, "start twin", partial(start, twin), moves=twin.seat)
 
 
 def happen(cluster: Cluster, fault: Fault) -> None:
     """Let a fault happen, if it leaves no more than f faulty; count it."""
+    if any(one in cluster.unborn for one in fault.replicas):
+        return
     if not cluster.is_healed and HAPPENINGS[fault.kind](cluster, fault):
         cluster.counts[fault.kind] += 1
 

@@ -52,6 +52,7 @@ from crypto.errors import DecodeError
 from crypto.evidence import Evidence
 from crypto.hashing import Digest
 from crypto.validators import ReplicaId, ValidatorSet
+from p2p.visiting import VISITED
 from storage.errors import BlockCorrupt
 from tests.simulation.application import Application
 from tests.simulation.ideal import is_signed
@@ -121,6 +122,7 @@ class World(Protocol):
 class Host:
     """A node; `state` is None while it is down. `boots` counts its starts.
 
+    `validators` is the newest set that it knows of, `peers` is whom it speaks to.
     `twin` sets a second process with the same key apart. `checking` holds the checks under way
     with how often bodies were asked for.
     """
@@ -128,6 +130,7 @@ class Host:
     world: World
     replica: ReplicaId
     validators: ValidatorSet
+    peers: tuple[ReplicaId, ...]
     application: Application
     config: Config
     state: ReplicaState | None = None
@@ -157,6 +160,7 @@ def make_host(
         world=world,
         replica=config.replica,
         validators=validators,
+        peers=tuple(one.index for one in validators.members if one.index != config.replica),
         application=application,
         config=config,
     )
@@ -192,9 +196,8 @@ def submit(host: Host, transaction: bytes) -> None:
 
 
 def gossip(host: Host, transactions: tuple[bytes, ...]) -> None:
-    for member in host.validators.members:
-        if member.index != host.replica:
-            host.world.send(host.replica, member.index, Gossip(transactions))
+    for peer in host.peers:
+        host.world.send(host.replica, peer, Gossip(transactions))
 
 
 def receive(host: Host, sender: ReplicaId, parcel: Parcel) -> None:
@@ -233,6 +236,15 @@ def receive(host: Host, sender: ReplicaId, parcel: Parcel) -> None:
                 tell(host, MessageReceived(sender=sender, message=message))
             else:
                 host.invalid += 1
+
+
+def take_visited(host: Host, message: Blocks) -> None:
+    """Hand the blocks of a visit to the core, as `shell.visits` does."""
+    known = make_verifiable(message, host.application.validator_sets())
+    if is_verified(host, known):
+        tell(host, MessageReceived(sender=ReplicaId(VISITED), message=known))
+    else:
+        host.invalid += 1
 
 
 def _note_heard(host: Host, message: PrePrepare | NewView) -> None:
@@ -311,9 +323,8 @@ def _perform(host: Host, effect: Effect) -> None:
         case Send():
             world.send(host.replica, effect.to, effect.message)
         case Broadcast():
-            for member in host.validators.members:
-                if member.index != host.replica:
-                    world.send(host.replica, member.index, effect.message)
+            for peer in host.peers:
+                world.send(host.replica, peer, effect.message)
         case SendBlocks():
             _send_blocks(host, effect)
         case SendProposal():
@@ -376,8 +387,7 @@ def _check(host: Host, wanted: CheckProposal, *, may_ask: bool = True) -> None:
 
 def _ask(host: Host, wanted: CheckProposal, missing: tuple[bytes, ...], asked: int) -> None:
     """Ask who promised to have the bodies, then everybody."""
-    members = [member.index for member in host.validators.members]
-    for holder in wanted.holders if asked == 1 else members:
+    for holder in wanted.holders if asked == 1 else host.peers:
         if holder != host.replica:
             host.world.send(host.replica, holder, BodiesWanted(missing))
     delay_ms = host.config.fetch_ms
@@ -402,11 +412,15 @@ def _execute(host: Host, decided: Decide) -> None:
 
 
 def _send_blocks(host: Host, effect: SendBlocks) -> None:
+    count = min(effect.count, FETCH_COUNT_MAX)
+    host.world.send(host.replica, effect.to, blocks_from(host, effect.from_height, count))
+
+
+def blocks_from(host: Host, first: int, count: int) -> Blocks:
+    """Return decided blocks from a height on, as many as there are and may travel at once."""
     chosen: list[CertifiedBlock] = []
     size = 0
-    for height in range(
-        effect.from_height, effect.from_height + min(effect.count, FETCH_COUNT_MAX)
-    ):
+    for height in range(first, first + count):
         try:
             one = host.application.certified(height)
         except BlockCorrupt:  # The peer asks somebody else.
@@ -415,7 +429,7 @@ def _send_blocks(host: Host, effect: SendBlocks) -> None:
             break
         chosen.append(one)
         size += len(one.bodies) + len(one.block.payload)
-    host.world.send(host.replica, effect.to, Blocks(blocks=tuple(chosen)))
+    return Blocks(blocks=tuple(chosen))
 
 
 def _send_proposal(host: Host, effect: SendProposal) -> None:

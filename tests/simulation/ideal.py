@@ -16,10 +16,12 @@ import pytest
 
 from crypto import signatures
 from crypto.hashing import ChainId
-from crypto.signatures import SignatureJob
+from crypto.signatures import SignatureJob, SigningKey
 from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
 from shell import journal as votes_journal
+from shell import own_keys
 from storage import journal
+from tests.simulation.keystores import keep_keys_in_memory, known_public_key
 
 CHAIN = ChainId(hashlib.sha256(b"the simulated chain").digest())
 ROTATE_BYTES = 48 << 10
@@ -83,7 +85,13 @@ def ideal_world() -> Iterator[None]:
             patch.setattr(signatures, name, or_ideal(getattr(signatures, name)))
         patch.setattr(journal, "secrets", SimpleNamespace(token_bytes=next_id))
         patch.setattr(votes_journal, "ROTATE_BYTES", ROTATE_BYTES)
+        keep_keys_in_memory(patch)
+        patch.setattr(own_keys, "sign_preimage", sign_ideally)
         yield
+
+
+def sign_ideally(key: SigningKey, preimage: bytes) -> bytes:
+    return signature(known_public_key(key).data, preimage)
 
 
 def make_validators(replicas: int) -> ValidatorSet:

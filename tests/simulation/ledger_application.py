@@ -7,7 +7,7 @@ simulator's: bodies are asked for by `host`, and a coroutine that only breathes 
 
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
 from consensus.blocks import Block, CertifiedBlock
@@ -21,10 +21,12 @@ from crypto.schema import decode, encode
 from crypto.validators import Epoch, ReplicaId, ValidatorSet
 from crypto.votes import View
 from ledger.blocks import Header, header_digest
+from ledger.contracts.governance import get_validators
 from ledger.errors import InvalidBlock, InvalidTransaction, PoolError
 from ledger.pool import Pool, PoolLimits
 from ledger.transactions import Transaction, decode_transaction, signature_job
 from ledger.validation import check_admission, check_header
+from p2p.network import Network
 from shell import chain as live_chain
 from shell import proposals as proposing
 from shell.blocks import check_consistent
@@ -40,6 +42,8 @@ from shell.journal import (
     forget_votes,
     make_bodies_record,
 )
+from shell.membership import Following, check_own_keys, follow_set, is_mute, make_following
+from shell.own_keys import OwnKeys, sign_at
 from shell.proposals import Checked, Proposals, payload_hashes, recall, remember
 from shell.restart import restart_from
 from storage import blocks as stored_blocks
@@ -54,6 +58,7 @@ from tests.simulation.application import Verdict
 from tests.simulation.founding import Founding
 from tests.simulation.host import Host
 from tests.simulation.ideal import is_signed
+from tests.simulation.keystores import Keystore, open_keys, shown_by
 from tests.simulation.memory_database import DiskState, MemoryDatabase
 from tests.simulation.memory_files import MemoryFiles, MemoryPath
 
@@ -92,6 +97,7 @@ class LedgerApplication:
 
     `written` repeats the journal, decoded, for those who watch; `censored` is the account from
     which a liar takes nothing; `refused` counts why offered transactions were not pooled.
+    `keystore` and `network` are there where members change: then keys and links follow the ledger.
     """
 
     founding: Founding
@@ -103,6 +109,9 @@ class LedgerApplication:
     memory: Running | None = None
     written: list[Record] = field(default_factory=list)
     censored: bytes | None = None
+    keystore: Keystore | None = None
+    network: Network | None = None
+    following: Following | None = None
     refused: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -151,6 +160,7 @@ class LedgerApplication:
             self._check(stored)
         pool = Pool(POOL_LIMITS)
         chain = live_chain.open_live_chain(stored, b"", pool)
+        self._begin_following(chain)
         proposals = Proposals(
             chain=chain,
             pool=pool,
@@ -163,7 +173,7 @@ class LedgerApplication:
             self.directory,
             proposals,
             lambda _: None,
-            is_mute=lambda _: False,
+            is_mute=partial(self._is_mute, chain),
             find_copy=lambda _: None,
             files=self.files,
         )
@@ -180,8 +190,31 @@ class LedgerApplication:
             if finding.code not in (BlockCorrupt.code, JournalMissing.code):
                 raise DatabaseCorrupt(finding.text)
 
+    def _begin_following(self, chain: live_chain.Chain) -> None:
+        """Open the keys, and let keys and links follow the ledger, as `node` does."""
+        if self.keystore is None or self.network is None:
+            return
+        keys = open_keys(self.keystore, self.replica)
+        check_own_keys(chain, keys, has_joined=True)
+        self.following = make_following(chain, self.network, keys)
+        self.network.set_identity(shown_by(keys.present))
+        self.network.set_peers(self.following.peers, self_id=self.following.self_id)
+
+    @property
+    def keys(self) -> OwnKeys:
+        assert self.following is not None, "keys are opened at a start, where members change"
+        return self.following.keys
+
+    def _is_mute(self, chain: live_chain.Chain, validators: ValidatorSet) -> bool:
+        return self.following is not None and is_mute(chain, self.following.keys, validators)
+
+    def sign(self, epoch: Epoch, preimage: bytes) -> bytes:
+        """Sign with the key that the set of an epoch names, as `node` does."""
+        assert self.following is not None, "a node signs from its start on"
+        return sign_at(self.following.keys, self.following.chain.sets, epoch, preimage)
+
     def crash(self) -> None:
-        self.memory = None
+        self.memory = self.following = None
 
     def persist(self, records: Sequence[Record]) -> None:
         """Make records durable with the bodies they speak of, as `shell.replica` does."""
@@ -357,6 +390,8 @@ class LedgerApplication:
         running = self.running
         sidecars = cast("SidecarStore", None)  # No simulated transaction has any.
         run_to_end(execute(running.chain, running.proposals, sidecars, decided))
+        if self.following is not None:
+            follow_set(self.following)
         height = decided.block.height
         proposing.forget(running.proposals, height)
         forget_votes(running.votes, height)
@@ -366,6 +401,7 @@ class LedgerApplication:
             digest=decided.block.digest,
             validators=running.chain.later_set,
             pace=running.chain.later_pace,
+            is_mute=self._is_mute(running.chain, running.chain.later_set),
         )
 
     def certified(self, height: int) -> CertifiedBlock | None:
@@ -373,6 +409,10 @@ class LedgerApplication:
 
     def validator_sets(self) -> Mapping[Epoch, ValidatorSet]:
         return self.running.chain.validator_sets()
+
+    def set_after_tip(self) -> ValidatorSet:
+        """The set in the state after the tip: that of the height after the next."""
+        return get_validators(self.running.chain.view())
 
     def state_digest(self) -> bytes:
         tip = self.running.chain.tip

@@ -9,6 +9,7 @@ complaint while none of the correct has complained.
 C1 no node starts with a journal that its disk has changed (the cluster asks it).
 T1 no block is later than the fastest correct clock and delta when it is decided.
 B1 memory is bounded whatever peers send. X1 nothing a peer sends raises (nothing is caught here).
+M1 nobody votes or decides but for the set of the height, in its epoch, under its keys.
 D1 what is sent is durable. R4 no vote below a view that was left. L1 is asked for after healing.
 """
 
@@ -30,17 +31,20 @@ from consensus.votes import VOTE_TYPES
 from crypto.errors import InvalidCertificate, InvalidEvidence
 from crypto.evidence import Evidence, evidence_jobs
 from crypto.hashing import Digest
-from crypto.validators import Epoch, ReplicaId
+from crypto.signatures import Scheme, SignatureJob
+from crypto.validators import Epoch, ReplicaId, ValidatorSet
 from crypto.votes import (
     Height,
     View,
     VoteType,
     commit_certificate_jobs,
     prepared_digest,
+    vote_preimage,
 )
 from tests.simulation.founding import PARAMETERS
 from tests.simulation.host import Host
 from tests.simulation.ideal import is_signed
+from tests.simulation.ledger_application import ledger_of
 
 DELTA_MS = PARAMETERS.time_delta_ms
 
@@ -65,7 +69,8 @@ class Monitor:
     it; `heard` is the highest vote of one replica that another has had since its start, `shown`
     the highest that a replica was shown by an echo of a correct one. `votes` says in which start
     each was let out. `blocks` are the heights that somebody has executed; `liars` and `named`
-    are the replicas that lie, and those of them that evidence has named.
+    are the replicas that lie, and those of them that evidence has named. `sets` says whose turn it
+    is at each height, and in which epoch: counted here, from the ledger alone.
     """
 
     decided: dict[Height, Digest] = field(default_factory=dict)
@@ -82,8 +87,19 @@ class Monitor:
     liars: dict[int, None] = field(default_factory=dict)
     named: dict[int, None] = field(default_factory=dict)
     has_complaint: bool = False
+    sets: dict[int, tuple[Epoch, ValidatorSet]] = field(default_factory=dict)
     checks_durability: bool = True
+    checks_voters: bool = True
     retained_seen: int = 0
+
+    def newest_set(self) -> ValidatorSet:
+        """The set of the height after the highest that somebody has executed."""
+        return self.sets[max(self.blocks, default=0) + 1][1]
+
+
+def begin_sets(monitor: Monitor, founders: ValidatorSet) -> None:
+    """The founders vote at the first two heights."""
+    monitor.sets = {1: (Epoch(0), founders), 2: (Epoch(0), founders)}
 
 
 def observe(monitor: Monitor, host: Host, effect: Effect) -> None:
@@ -127,6 +143,10 @@ def _acknowledge(monitor: Monitor, host: Host, fastest_clock_ms: Callable[[], in
     if height in monitor.blocks or not height:
         return
     monitor.blocks[height] = None
+    if monitor.sets:
+        epoch, before = monitor.sets[height + 1]
+        after = ledger_of(host).set_after_tip()
+        monitor.sets[height + 2] = (Epoch(epoch + (after != before)), after)
     if time_ms > fastest_clock_ms() + DELTA_MS:
         raise Violation(f"T1: block {height} is of {time_ms}, later than every correct clock")
     for tx_id in host.application.decided_at(height):
@@ -142,17 +162,38 @@ def _observe_decision(monitor: Monitor, host: Host, effect: Decide) -> None:
         raise Violation(f"S1: replica {host.replica} decides otherwise at height {block.height}")
     if (certificate.height, certificate.digest) != (block.height, block.digest):
         raise Violation("S3: a certificate of another block")
+    epoch, validators = _in_force(monitor, host, certificate.epoch, block.height)
+    if certificate.epoch != epoch:
+        raise Violation(f"M1: height {block.height} is of epoch {epoch}, not {certificate.epoch}")
     try:
-        jobs = commit_certificate_jobs(
-            certificate,
-            host.application.validator_sets()[certificate.epoch],
-            host.config.chain_id,
-            epoch=certificate.epoch,
-        )
+        jobs = commit_certificate_jobs(certificate, validators, host.config.chain_id, epoch=epoch)
     except InvalidCertificate as problem:
         raise Violation(f"S3: {problem}") from problem
     if not all(is_signed(job) for job in jobs):
         raise Violation("S3: a certificate with a wrong signature")
+
+
+def _in_force(
+    monitor: Monitor, host: Host, epoch: Epoch, height: Height
+) -> tuple[Epoch, ValidatorSet]:
+    """Return epoch and set of a height; without a ledger, what the host says of the epoch."""
+    return monitor.sets.get(height) or (epoch, host.application.validator_sets()[epoch])
+
+
+def _observe_voter(monitor: Monitor, host: Host, message: Vote) -> None:
+    """M1: the set of the height names this replica, for this epoch, with the key it signs with."""
+    epoch, validators = _in_force(monitor, host, message.epoch, message.height)
+    member, vote = validators.member(host.replica), bare_vote(message)
+    told = f"M1: replica {host.replica} votes at height {message.height}"
+    if member is None:
+        raise Violation(f"{told}, of whose set it is no member")
+    if message.epoch != epoch:
+        raise Violation(f"{told} in epoch {message.epoch}, where it is {epoch}")
+    preimage = vote_preimage(
+        host.config.chain_id, epoch, vote.vote, vote.height, vote.view, vote.digest
+    )
+    if not is_signed(SignatureJob(Scheme.ED25519, member.vote_key, vote.signature, preimage)):
+        raise Violation(f"{told} under a key that is not its own there")
 
 
 def note_heard(monitor: Monitor, hearer: int, vote: Vote) -> None:
@@ -198,7 +239,8 @@ def _observe_evidence(monitor: Monitor, host: Host, evidence: Evidence) -> None:
     accused = evidence.fault.signer
     if accused not in monitor.liars and accused not in monitor.forgetful:
         raise Violation(f"E1: replica {host.replica} accuses replica {accused}, which is correct")
-    validators = host.application.validator_sets()[evidence.fault.epoch]
+    fault = evidence.fault
+    _, validators = _in_force(monitor, host, fault.epoch, fault.height)
     try:
         jobs = evidence_jobs(evidence, validators, host.config.chain_id)
     except InvalidEvidence as problem:
@@ -223,6 +265,8 @@ def _observe_vote(monitor: Monitor, host: Host, message: Vote) -> None:
             f"view {message.view}"
         )
     monitor.votes[slot] = (about, host.boots)
+    if monitor.checks_voters:
+        _observe_voter(monitor, host, message)
     _observe_leaving(monitor, host, message, vote)
     written = reversed(host.application.written)
     if monitor.checks_durability and not any(_records(record, message) for record in written):

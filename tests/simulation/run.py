@@ -13,6 +13,7 @@ from typing import Any
 from tests.simulation.cluster import Cluster, Faults
 from tests.simulation.histories import Fault, History, draw_history, finish, make_cluster
 from tests.simulation.ideal import ideal_world
+from tests.simulation.members import Change
 from tests.simulation.monitor import Violation
 
 
@@ -106,4 +107,5 @@ def load_history(path: Path) -> tuple[History, dict[str, Any]]:
         Fault(**{**one, "replicas": tuple(one["replicas"]), "others": tuple(one["others"])})
         for one in told["faults"]
     )
+    told["changes"] = tuple(Change(**one) for one in told["changes"])
     return History(**told), saved

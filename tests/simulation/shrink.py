@@ -42,6 +42,8 @@ def _smaller(history: History) -> Iterator[History]:
         yield replace(history, faults=faults[:at] + faults[at + 1 :])
     for at in range(len(history.liars)):
         yield replace(history, liars=history.liars[:at] + history.liars[at + 1 :])
+    for at in range(len(history.changes)):
+        yield replace(history, changes=history.changes[:at] + history.changes[at + 1 :])
     if history.network != Faults():
         yield replace(history, network=Faults())
     last = max((fault.at_ms + fault.for_ms for fault in faults), default=0) + 1_000
