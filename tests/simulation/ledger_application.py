@@ -42,7 +42,7 @@ from shell.journal import (
     forget_votes,
     make_bodies_record,
 )
-from shell.membership import Following, check_own_keys, follow_set, is_mute, make_following
+from shell.membership import Following, Invited, check_own_keys, follow_set, is_mute, make_following
 from shell.own_keys import OwnKeys, sign_at
 from shell.proposals import Checked, Proposals, payload_hashes, recall, remember
 from shell.restart import restart_from
@@ -98,6 +98,7 @@ class LedgerApplication:
     `written` repeats the journal, decoded, for those who watch; `censored` is the account from
     which a liar takes nothing; `refused` counts why offered transactions were not pooled.
     `keystore` and `network` are there where members change: then keys and links follow the ledger.
+    `invited` is whom the invite of a node that joined names.
     """
 
     founding: Founding
@@ -112,6 +113,7 @@ class LedgerApplication:
     keystore: Keystore | None = None
     network: Network | None = None
     following: Following | None = None
+    invited: Invited | None = None
     refused: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -196,7 +198,7 @@ class LedgerApplication:
             return
         keys = open_keys(self.keystore, self.replica)
         check_own_keys(chain, keys, has_joined=True)
-        self.following = make_following(chain, self.network, keys)
+        self.following = make_following(chain, self.network, keys, self.invited)
         self.network.set_identity(shown_by(keys.present))
         self.network.set_peers(self.following.peers, self_id=self.following.self_id)
 

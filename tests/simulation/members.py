@@ -36,6 +36,7 @@ from ledger.state import StateView
 from ledger.transactions import SignedTransaction, make_transaction, transaction_id
 from p2p.network import Network
 from shell.freshness import is_fresh_at
+from shell.membership import Invited, peers_of
 from tests.simulation.cluster import Cluster, make_node
 from tests.simulation.founding import PARAMETERS
 from tests.simulation.host import Host, submit
@@ -157,12 +158,12 @@ def _look(cluster: Cluster, council: Council) -> None:
         return
     host = council.random.choice(informed)
     if council.present is None:
-        _begin(cluster, council)
+        _begin(cluster, council, host)
     if council.present is not None:
         _go_on(cluster, council, council.present, host)
 
 
-def _begin(cluster: Cluster, council: Council) -> None:
+def _begin(cluster: Cluster, council: Council, informed: Host) -> None:
     """Take up the next change that is due and that leaves no more than f faulty."""
     if not council.wanted or council.wanted[0].at_ms > cluster.now:
         return
@@ -184,7 +185,14 @@ def _begin(cluster: Cluster, council: Council) -> None:
         _make_next_keys(cluster, council, change)
     if change.kind == ADD:
         host = cluster.hosts[change.index]
+        ledger_of(host).invited = _invite(informed)
         cluster.at(council.random.randint(0, 200), "join", partial(_join, cluster, host))
+
+
+def _invite(host: Host) -> Invited:
+    """What an invite made by this node names."""
+    chain = ledger_of(host).running.chain
+    return Invited(height=chain.tip.height, peers=peers_of(chain))
 
 
 def _join(cluster: Cluster, host: Host) -> None:
