@@ -4,10 +4,11 @@ Three lanes (emergency, governance, the rest) have reserved shares of the pool a
 so no flood in one lane keeps another one out. In a block a share that its lane does not use is
 there for the others: no block goes out half empty while something waits. Inside a lane the oldest
 goes first; one account gets at most so many per block and holds at most so many places of a lane.
+What comes well before its window has few places of its own: a pool is full of work, not of waiting.
 There is one entry per tx id, whatever number of signatures its sender makes. Time is passed in.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,13 @@ What is left (30) belongs to whoever comes first into the pool, and to the first
 """
 
 BUCKET_MS: Final = 1_000
+
+EARLY_MS: Final = 1_000
+"""What is valid only after so long is early; a client's clock may be a little ahead."""
+
+EARLY_ACCOUNT_PARTS: Final = 4
+EARLY_POOL_PARTS: Final = 8
+"""Early ones have a quarter of an account's places beside those, and an eighth of the pool's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +55,14 @@ class BlockLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
-    """A waiting transaction with its sidecar contents."""
+    """A waiting transaction with its sidecar contents; `is_early` if it came before its window."""
 
     transaction: Transaction
     sidecars: tuple[bytes, ...]
     size_bytes: int
     lane: Lane
     added_ms: int
+    is_early: bool
 
 
 @dataclass(slots=True)
@@ -80,6 +89,8 @@ class Pool:
         self._lanes: dict[Lane, dict[Digest, Entry]] = {lane: {} for lane in SHARES_PERCENT}
         self._lane_bytes: dict[Lane, int] = dict.fromkeys(SHARES_PERCENT, 0)
         self._accounts: dict[tuple[Lane, bytes], int] = {}
+        self._early: dict[Digest, Entry] = {}
+        self._early_accounts: dict[bytes, int] = {}
         self.crowding = Crowding()
         self._expiries: dict[int, dict[Digest, None]] = {}
 
@@ -97,6 +108,7 @@ class Pool:
             size_bytes=transaction.size_bytes + sum(len(one) for one in sidecars),
             lane=KINDS[transaction.body.kind].lane,
             added_ms=now_ms,
+            is_early=transaction.body.valid_from_ms > now_ms + EARLY_MS,
         )
         self._check_room(entry)
         self._insert(entry)
@@ -151,11 +163,15 @@ class Pool:
 
     def has_admissible(self, time_ms: int) -> bool:
         """Whether a block at `time_ms` would find something to take."""
-        return next(self._admissible(time_ms), None) is not None
+        return any(is_admissible(entry.transaction, time_ms) for entry in self._entries.values())
 
     def entries(self, lane: Lane | None = None) -> Iterable[Entry]:
         """Return whatever waits, or waits in a lane, oldest first."""
         return (self._entries if lane is None else self._lanes[lane]).values()
+
+    def early(self) -> Iterable[Entry]:
+        """Return what came before its window, if that has begun or not, oldest first."""
+        return self._early.values()
 
     def room(self, lane: Lane) -> tuple[int, int]:
         """Return for how many transactions and bytes a lane has room beside others' reserves."""
@@ -182,21 +198,23 @@ class Pool:
     def lane_counts(self) -> dict[Lane, int]:
         return {lane: len(entries) for lane, entries in self._lanes.items()}
 
-    def _admissible(self, time_ms: int) -> Iterator[Entry]:
-        """Yield the entries valid at `time_ms` lane by lane."""
-        for entries in self._lanes.values():
-            for entry in entries.values():
-                if is_admissible(entry.transaction, time_ms):
-                    yield entry
-
     def _check_room(self, entry: Entry) -> None:
         """Raise unless the entry fits beside what stays reserved for the other lanes."""
-        sender = entry.transaction.body.sender
-        if self._accounts.get((entry.lane, sender), 0) >= self.limits.account_transactions_max:
+        sender, places = entry.transaction.body.sender, self.limits.account_transactions_max
+        held, kind = self._accounts.get((entry.lane, sender), 0), "transactions"
+        if entry.is_early:
+            places = max(1, places // EARLY_ACCOUNT_PARTS)
+            held, kind = self._early_accounts.get(sender, 0), "transactions that are not valid yet"
+        if held >= places:
             self.counters.refused_account += 1
             raise AccountFull(
-                f"account {sender.hex()[:16]} has {self.limits.account_transactions_max} "
-                "transactions waiting; wait for their receipts"
+                f"account {sender.hex()[:16]} has {places} {kind} waiting; wait for their receipts"
+            )
+        early_max = max(1, self.limits.transactions_max // EARLY_POOL_PARTS)
+        if entry.is_early and len(self._early) >= early_max:
+            self.counters.refused_full += 1
+            raise PoolFull(
+                f"{early_max} transactions wait for their time; send it when it is valid"
             )
         count, size_bytes = self.room(entry.lane)
         if count < 1 or size_bytes < entry.size_bytes:
@@ -205,32 +223,41 @@ class Pool:
 
     def _insert(self, entry: Entry) -> None:
         transaction = entry.transaction
-        tx_id, sender = transaction.tx_id, transaction.body.sender
+        tx_id = transaction.tx_id
         self._entries[tx_id] = entry
         self._by_signed_hash[transaction.signed_hash] = entry
+        if entry.is_early:
+            self._early[tx_id] = entry
         self._lanes[entry.lane][tx_id] = entry
         self._lane_bytes[entry.lane] += entry.size_bytes
         self.bytes_used += entry.size_bytes
-        self._count(entry.lane, sender, +1)
+        self._count(entry, +1)
         self._expiries.setdefault(_bucket(transaction), {})[tx_id] = None
         self.counters.added += 1
 
     def _delete(self, entry: Entry) -> None:
         transaction = entry.transaction
-        tx_id, sender = transaction.tx_id, transaction.body.sender
+        tx_id = transaction.tx_id
         del self._entries[tx_id]
         del self._by_signed_hash[transaction.signed_hash]
+        self._early.pop(tx_id, None)
         del self._lanes[entry.lane][tx_id]
         self._lane_bytes[entry.lane] -= entry.size_bytes
         self.bytes_used -= entry.size_bytes
-        self._count(entry.lane, sender, -1)
+        self._count(entry, -1)
         bucket = self._expiries[_bucket(transaction)]
         del bucket[tx_id]
         if not bucket:
             del self._expiries[_bucket(transaction)]
 
-    def _count(self, lane: Lane, sender: bytes, change: int) -> None:
-        place = lane, sender
+    def _count(self, entry: Entry, change: int) -> None:
+        sender = entry.transaction.body.sender
+        if entry.is_early:
+            count = self._early_accounts[sender] = self._early_accounts.get(sender, 0) + change
+            if count == 0:
+                del self._early_accounts[sender]
+            return
+        place = entry.lane, sender
         count = self._accounts[place] = self._accounts.get(place, 0) + change
         if count == 0:
             del self._accounts[place]

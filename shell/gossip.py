@@ -29,7 +29,7 @@ FLUSH_MS = 4
 
 ITEM_OVERHEAD_BYTES = 16
 BATCH_BYTES_MAX = SHARED_BYTES_MAX - 64
-REPEAT_S = 1.0
+REPEAT_MS = 1_000
 REPEAT_ENTRIES_MAX = 1_024
 """How often, and among how many of the oldest, it is looked what has waited for too long."""
 
@@ -69,10 +69,22 @@ def announce(gossip: Gossip, entries: Iterable[Entry]) -> None:
 async def repeat(gossip: Gossip, pool: Pool, clock: Clock) -> None:
     """Send once more what nobody has decided: the primary may never have heard of it."""
     while True:
-        await asyncio.sleep(REPEAT_S)
-        now_ms = clock.now_ms()
-        waiting = pool.added_before(now_ms - int(REPEAT_S * 1000), limit=REPEAT_ENTRIES_MAX)
-        announce(gossip, [one for one in waiting if is_due(now_ms - one.added_ms)])
+        await asyncio.sleep(REPEAT_MS / 1000)
+        announce(gossip, find_due(pool, clock.now_ms()))
+
+
+def find_due(pool: Pool, now_ms: int, *, limit: int = REPEAT_ENTRIES_MAX) -> list[Entry]:
+    """Return what is sent once more now, looked at once a second.
+
+    What came before its window is sent again as that begins: until then others take little of it.
+    """
+    before_ms = now_ms - REPEAT_MS
+    waiting = pool.added_before(before_ms, limit=limit)
+    due = {one.transaction.tx_id: one for one in waiting if is_due(now_ms - one.added_ms)}
+    for one in pool.early():
+        if before_ms < one.transaction.body.valid_from_ms <= now_ms:
+            due[one.transaction.tx_id] = one
+    return list(due.values())
 
 
 def is_due(age_ms: int) -> bool:

@@ -33,7 +33,7 @@ from shell.blocks import check_consistent
 from shell.bodies import Body
 from shell.clock import Clock
 from shell.execution import execute
-from shell.gossip import is_due
+from shell.gossip import find_due
 from shell.journal import (
     BODIES_TAG,
     BodiesRecord,
@@ -270,9 +270,8 @@ class LedgerApplication:
     def to_repeat(self, now_ms: int) -> list[bytes]:
         """What has waited for 1, 2, 4, 8... seconds and is sent once more."""
         self.watch.now = now_ms
-        now = self.watch.now_ms()
-        waiting = self.running.pool.added_before(now - 1_000, limit=REPEAT_MAX)
-        return [one.transaction.signed for one in waiting if is_due(now - one.added_ms)]
+        due = find_due(self.running.pool, self.watch.now_ms(), limit=REPEAT_MAX)
+        return [one.transaction.signed for one in due]
 
     def waiting(self, from_ms: int, until_ms: int) -> list[bytes]:
         """The ids in the pool that are valid all the time between two virtual times."""

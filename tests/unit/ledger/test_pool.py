@@ -24,7 +24,7 @@ from ledger.owed import (
     owed_since_ms,
     waiting_since_ms,
 )
-from ledger.pool import SHARES_PERCENT, BlockLimits, Pool, PoolLimits, is_admissible
+from ledger.pool import EARLY_MS, SHARES_PERCENT, BlockLimits, Pool, PoolLimits, is_admissible
 from ledger.transactions import (
     SignedTransaction,
     Transaction,
@@ -310,6 +310,34 @@ def test_only_what_a_block_may_hold_now_is_counted() -> None:
     assert count_admissible(pool, CREATED_MS + 499, limit=9) == 3
     assert count_admissible(pool, CREATED_MS + 500, limit=9) == 4
     assert count_admissible(pool, CREATED_MS + 500, limit=2) == 2
+
+
+def test_what_comes_early_takes_no_place_of_what_is_valid() -> None:
+    """Else it would keep out of one pool, for a minute, what others expect a block to hold."""
+    pool = make_pool()
+    early = transaction(0, valid_from_ms=CREATED_MS + EARLY_MS + 1)
+    pool.add(early, (), CREATED_MS)
+
+    with pytest.raises(AccountFull, match="not valid yet"):
+        pool.add(transaction(1, valid_from_ms=CREATED_MS + 9_000), (), CREATED_MS)
+    for number in range(2, 2 + LIMITS.account_transactions_max):
+        pool.add(transaction(number, valid_from_ms=CREATED_MS + EARLY_MS), (), CREATED_MS)
+    pool.remove([early.tx_id])
+    pool.add(transaction(1, valid_from_ms=CREATED_MS + 9_000), (), CREATED_MS)
+
+    assert [one.transaction for one in pool.early()] == [
+        transaction(1, valid_from_ms=CREATED_MS + 9_000)
+    ]
+
+
+def test_a_pool_is_not_filled_by_what_comes_early() -> None:
+    pool = make_pool()
+    for number in range(2):
+        one = transaction(number, by=SIGNERS[number], valid_from_ms=CREATED_MS + 9_000)
+        pool.add(one, (), CREATED_MS)
+
+    with pytest.raises(PoolFull, match="send it when it is valid"):
+        pool.add(transaction(2, by=SIGNERS[2], valid_from_ms=CREATED_MS + 9_000), (), CREATED_MS)
 
 
 class PoolMachine(RuleBasedStateMachine):

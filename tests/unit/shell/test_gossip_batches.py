@@ -17,6 +17,7 @@ from shell.gossip import (
     LARGE_BYTES_MAX,
     Gossip,
     TakeItems,
+    find_due,
     is_due,
     make_batches,
     on_batch,
@@ -68,6 +69,18 @@ def test_batches_are_as_full_as_may_be(entry: Entry) -> None:
     assert counts[:-1] == [min(SUBMIT_ITEMS_MAX, counts[0])] * (len(counts) - 1)
     assert sum(counts) == 1_300
     assert make_batches([]) == []
+
+
+def test_what_came_early_is_sent_again_as_its_window_begins(entry: Entry) -> None:
+    """Others take little of it before; the primary must have it when it may be in a block."""
+    pool = Pool(PoolLimits(transactions_max=9, bytes_max=1 << 20, account_transactions_max=9))
+    from_ms = entry.transaction.body.valid_from_ms
+    one = pool.add(entry.transaction, (), from_ms - 10_300)
+
+    due = [at_ms for at_ms in range(-9_800, 4_000, 1_000) if find_due(pool, from_ms + at_ms)]
+
+    assert one.is_early
+    assert due == [-8_800, -7_800, -5_800, -1_800, 200], "1, 2, 4, 8 seconds old, and then valid"
 
 
 def test_a_transaction_is_sent_again_after_1_2_4_8_seconds() -> None:

@@ -53,15 +53,15 @@ def watch_for(live: LiveChain, elapsed_ms: int) -> list[object]:
 
 
 def test_a_client_that_fills_its_quota_at_the_primary_accuses_nobody(live: LiveChain) -> None:
-    """It holds its places there by transactions that come early, and gives the backups one more."""
-    early = [signed_by(live, DOCTOR, number, from_ms=55_000) for number in range(QUOTA)]
+    """It has filled its places there, and gives the backups one more."""
+    filling = [signed_by(live, DOCTOR, number) for number in range(QUOTA)]
     last = signed_by(live, DOCTOR, QUOTA)
     primary = Pool(live.chain.pool.limits)
-    for one in early:
+    for one in filling:
         primary.add(one, (), live.hospitals.chain.time_ms)
     with pytest.raises(AccountFull):
         primary.add(last, (), live.hospitals.chain.time_ms)
-    for one in (last, *early[:-1]):
+    for one in (last, *filling[:-1]):
         live.chain.pool.add(one, (), live.hospitals.chain.time_ms)
 
     assert watch_for(live, 50_000) == []
