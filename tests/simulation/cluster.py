@@ -358,6 +358,7 @@ class Cluster:
             self.hurt_it(seat)
         if repair == "move the journal aside":
             ledger_of(host).files.wipe()
+            self.changed.pop(seat, None)  # Whatever was flipped meanwhile is gone with it.
         elif repair == "rebuild the database":
             ledger_of(host).database.wipe()
         start(host)
