@@ -15,20 +15,21 @@ from commands.node_directory import OFFLINE_ERRORS, OpenDirectory, offline
 from commands.output import Exit, fail, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
 from commands.recovering import (
+    Lost,
     append_records,
     check_document,
     check_order,
     find_doubt,
+    find_lost,
     make_statement,
+    set_aside,
 )
 from consensus.errors import ConsensusError, InvalidRestart
 from consensus.records import FenceRaised, Restarted
 from consensus.restarting import STATED, RestartDocument, TipStatement, combine
 from genesis.files import dump_wire, load_wire
 from ledger.pool import Pool, PoolLimits
-from ledger.transactions import decode_transaction
 from shell.chain import Chain, open_live_chain
-from storage.blocks import get_block
 
 RECOVER_ERRORS: dict[type[Exception], Exit] = {
     InvalidRestart: Exit.REFUSED,
@@ -108,7 +109,9 @@ def apply(directory: Path, file: Path, *, discard: bool) -> None:
     """Let the stopped node of DIRECTORY go on as the restart document FILE says.
 
     Transactions that this node has decided above the restart count no longer: they are listed, and
-    with --discard the ledger is moved aside and fetched again from the other nodes.
+    with --discard the ledger is moved aside and fetched again from the other nodes. Listed too are
+    those that it has voted for in blocks whose decision it has not seen. What no node knows any
+    more, nobody can list.
 
     \b
     Example:
@@ -117,16 +120,16 @@ def apply(directory: Path, file: Path, *, discard: bool) -> None:
     with failures(RECOVER_ERRORS), _opened(directory) as (opened, chain):
         document = load_wire(RestartDocument, file)
         order = check_document(document, chain)
-        lost = _lost(chain, order)
-        check_order(opened, chain, order)
+        lost = find_lost(opened, chain, order)
+        check_order(opened, chain, document, order)
         if chain.tip.height > order.height and not discard:
             fail(
                 Exit.REFUSED,
                 "recover.above",
                 f"this node has decided {chain.tip.height - order.height} blocks above block"
-                f" {order.height}, with {len(lost)} transactions that are lost with them: add the"
-                " statement of this node and combine again, or give them up with --discard",
-                found={"lost": lost},
+                f" {order.height}, with {len(lost.decided)} transactions that are lost with them:"
+                " add the statement of this node and combine again, or give them up with --discard",
+                found={"lost": _rows(lost.decided)},
             )
         doubt = find_doubt(opened, chain)
         append_records(
@@ -138,17 +141,20 @@ def apply(directory: Path, file: Path, *, discard: bool) -> None:
                 *(() if doubt is None else (FenceRaised(reason=doubt),)),
             ],
         )
-        aside = _set_aside(opened, chain) if chain.tip.height > order.height else None
+        aside = set_aside(opened, chain) if chain.tip.height > order.height else None
     show(
         {
             "height": int(order.height),
             "epoch": int(order.epoch),
-            "lost": lost,
+            "lost": _rows(lost.decided),
+            "perhaps_lost": _rows(lost.proposed),
+            "unknown_above": int(order.height),
+            "voted_height": lost.voted_height,
             "ledger_moved_to": aside,
             "fenced": doubt,
         },
         f"{directory} goes on above block {order.height} in epoch {order.epoch}; "
-        f"{_told(lost)}{_told_doubt(doubt)}start the node",
+        f"{_told(lost, order)}{_told_doubt(doubt)}start the node",
     )
 
 
@@ -157,27 +163,6 @@ def _opened(directory: Path) -> Iterator[tuple[OpenDirectory, Chain]]:
     with offline(directory) as opened:
         pool = Pool(PoolLimits(transactions_max=1, bytes_max=1, account_transactions_max=1))
         yield opened, open_live_chain(opened.chain, b"", pool)
-
-
-def _lost(chain: Chain, order: Restarted) -> list[dict[str, object]]:
-    """Return the transactions of the blocks above the restart, each with its block."""
-    lost: list[dict[str, object]] = []
-    for height in range(order.height + 1, chain.tip.height + 1):
-        block = get_block(chain.stored, height)
-        for signed in () if block is None else block.transactions:
-            transaction = decode_transaction(signed, chain.chain_id)
-            lost.append({"height": height, "tx": transaction.tx_id.hex()})
-    return lost
-
-
-def _set_aside(opened: OpenDirectory, chain: Chain) -> Path:
-    """Move the ledger out of the way: the node fetches the chain from the others."""
-    ledger = opened.layout.ledger
-    aside = ledger.with_name(f"ledger.lost-{chain.tip.height}")
-    opened.chain.database.close()
-    ledger.rename(aside)
-    ledger.mkdir(mode=0o700)
-    return aside
 
 
 def _told_doubt(doubt: str | None) -> str:
@@ -189,8 +174,25 @@ def _told_doubt(doubt: str | None) -> str:
     )
 
 
-def _told(lost: list[dict[str, object]]) -> str:
-    if not lost:
-        return ""
-    rows = ", ".join(f"{one['tx']} of block {one['height']}" for one in lost)
-    return f"lost: {rows}; "
+def _told(lost: Lost, order: Restarted) -> str:
+    """Say what is lost, what may be, and that more may be lost than anybody here knows of."""
+    told = f"lost: {_listed(lost.decided)}; " if lost.decided else ""
+    if lost.proposed:
+        told += (
+            "voted for here, and lost unless they are handed in again (nobody has proven their"
+            f" decision): {_listed(lost.proposed)}; "
+        )
+    elif lost.voted_height > order.height and not lost.decided:
+        told += f"this node has voted at block {lost.voted_height}, which nobody has proven; "
+    return told + (
+        f"any other block above {order.height} is lost without a list: whoever holds a receipt of"
+        " one hands its transaction in again; "
+    )
+
+
+def _listed(transactions: tuple[tuple[int, bytes], ...]) -> str:
+    return ", ".join(f"{tx_id.hex()} of block {height}" for height, tx_id in transactions)
+
+
+def _rows(transactions: tuple[tuple[int, bytes], ...]) -> list[dict[str, object]]:
+    return [{"height": height, "tx": tx_id.hex()} for height, tx_id in transactions]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from client.errors import ClientError, NotReachable, OutcomeUnknown, Refused
 from client.http import Node, Patience, open_node
@@ -25,7 +26,8 @@ from ledger.accounts import Role
 from ledger.purposes import TREAT
 from ledger.replay import Status
 from ledger.words import END_OF_TIME_MS
-from tests.integration.consortium import Consortium, ask, block_at, height_of, register
+from tests.integration.commands import run
+from tests.integration.consortium import HOSPITALS, Consortium, ask, block_at, height_of, register
 
 LANES = 3
 PAUSE_S = 0.05
@@ -106,6 +108,22 @@ def check_nothing_lost(consortium: Consortium, load: Load) -> None:
     )
     assert set(seen.values()) <= {1}, [one for one, count in seen.items() if count > 1]
     assert {one.hex() for one in load.acknowledged} <= set(seen)
+
+
+def export_one(
+    consortium: Consortium, tx_ids: Sequence[Digest], *, through: str = HOSPITALS[0]
+) -> tuple[Digest, Path]:
+    """Write the receipt of a transaction of the first patient's, while nodes still have it."""
+    file = consortium.directory / "one.receipt"
+    words = ("--home", consortium.directory / "home", "--as", "load-patient-0")
+    node = ("--node", consortium.member(through).url)
+    told = []
+    for tx_id in tx_ids:
+        ended = run("tx", "receipt", tx_id.hex(), "--out", file, *words, *node)
+        if ended.returncode == 0:
+            return tx_id, file
+        told.append(ended.stderr)
+    raise AssertionError(f"none of these is the first patient's: {told}")
 
 
 async def _lane(load: Load, keys: Keys, doctor: AccountId) -> None:

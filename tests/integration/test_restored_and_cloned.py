@@ -4,8 +4,11 @@ Whatever the nodes have signed is read from their journals afterwards: of the or
 copies, and of what was replaced by an older copy.
 """
 
+import asyncio
+import os
 import re
 import shutil
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +26,9 @@ from consensus.records import (
     VoteRecord,
     decode_record,
 )
+from consensus.restarting import RestartDocument
 from crypto.hashing import Digest
+from genesis.files import load_wire
 from shell.journal import BODIES_TAG
 from storage.journal import read_journal
 from storage.layout import NodeLayout
@@ -31,18 +36,24 @@ from storage.place import keep_place
 from tests.integration.commands import Ended, run
 from tests.integration.conftest import MakeConsortium
 from tests.integration.consortium import (
+    HOSPITALS,
     Consortium,
     ask,
     check_one_history,
     height_of,
     kill,
     pid_of,
-    start_all,
     start_one,
     stop_all,
     stop_one,
     wait_height,
     wait_until,
+)
+from tests.integration.load import (
+    export_one,
+    register_lanes,
+    running_load,
+    wait_acknowledged,
 )
 
 pytestmark = pytest.mark.timeout(300)
@@ -126,6 +137,17 @@ def restore(member: Member, backup: Path, kept: Path) -> None:
     """Put a backup in the place of the directory, which is kept elsewhere for its journal."""
     member.directory.rename(kept)
     shutil.copytree(backup, member.directory)
+
+
+def back_up_running(member: Member, target: Path) -> int:
+    """Copy a directory as a snapshot of its file system has it, in the middle of everything."""
+    height, pid = height_of(member), pid_of(member)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        shutil.copytree(member.directory, target)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    return height
 
 
 def grow(consortium: Consortium, blocks: int = 4) -> int:
@@ -255,16 +277,14 @@ def test_a_consortium_restored_at_once_is_brought_back_by_its_operators(
 ) -> None:
     """Three of four come back from old copies; the fourth learns what it decided in vain."""
     grow(four, 2)
-    stop_all(four)
     for member in four.members:
-        shutil.copytree(member.directory, tmp_path / f"backup-{member.org}")
-    start_all(four)
+        back_up_running(member, tmp_path / f"backup-{member.org}")
     lost_height = grow(four, 4)
     stop_all(four)
     restored, ahead = four.members[:3], four.members[3]
     for member in restored:
         restore(member, tmp_path / f"backup-{member.org}", tmp_path / f"kept-{member.org}")
-    for member in four.members:
+    for member in restored:  # Not the fourth: it would give them the blocks that are to be lost.
         start_one(four, member)
     for member in restored:
         wait_fenced(member, "copied or restored")
@@ -297,6 +317,56 @@ def test_a_consortium_restored_at_once_is_brought_back_by_its_operators(
     for member in restored:
         check_no_conflict(tmp_path / f"kept-{member.org}", member.directory)
     check_no_conflict(ahead.directory)
+
+
+async def test_all_nodes_restored_to_different_heights_go_on_and_what_is_lost_is_told(
+    four: Consortium, tmp_path: Path
+) -> None:
+    """Under load; no node that has the newest blocks is left, only who has receipts of them."""
+    await register_lanes(four, HOSPITALS[0])
+    async with running_load(four, HOSPITALS[:3]) as load:
+        for member in four.members:
+            backed_up = await asyncio.to_thread(
+                back_up_running, member, tmp_path / f"backup-{member.org}"
+            )
+            await asyncio.to_thread(wait_height, four.members, backed_up + 1)
+        await wait_acknowledged(load, 6)
+    newest = list(load.acknowledged)[-6:]
+    lost_tx, receipt = await asyncio.to_thread(export_one, four, newest)
+    stop_all(four)
+    for member in four.members:
+        restore(member, tmp_path / f"backup-{member.org}", tmp_path / f"kept-{member.org}")
+    files = [tmp_path / f"{member.org}.json" for member in four.members]
+    order = tmp_path / "restart.json"
+
+    for member, file in zip(four.members, files, strict=True):
+        recover("statement", member.directory, "--out", file, *passphrase_words(four))
+    recover("combine", four.members[0].directory, *files, "--out", order)
+    applied = [recover("apply", member.directory, order) for member in four.members]
+    for member in four.members:
+        start_one(four, member)
+    async with running_load(four, HOSPITALS[:3]) as resumed:
+        await wait_acknowledged(resumed, 4)
+
+    document = load_wire(RestartDocument, order)
+    assert len({one.height for one in document.statements}) == 4, "all backups differ"
+    told = f"any other block above {document.tip.height} is lost without a list"
+    assert all(told in one.stdout for one in applied)
+    lost = [one for one, (height, _) in load.acknowledged.items() if height > document.tip.height]
+    kept = [one for one in load.acknowledged if one not in lost]
+    assert lost_tx in lost
+    await asyncio.to_thread(wait_height, four.members, document.tip.height + 4)
+    check_one_history(four.members)
+    for member in four.members:
+        states = {one: ask(member, f"/v1/transactions/{one.hex()}")["state"] for one in newest}
+        assert {states[one] for one in newest if one in lost} == {"UNKNOWN"}
+        for one in kept:
+            assert ask(member, f"/v1/transactions/{one.hex()}")["state"] == "COMMITTED"
+    assert run("verify", receipt, "--genesis", four.genesis).returncode == 0
+    check_nobody_saw_two_votes(four.members)
+    stop_all(four)
+    for member in four.members:
+        assert check_no_conflict(tmp_path / f"kept-{member.org}", member.directory) > 5
 
 
 def test_a_node_alone_that_lost_its_journal_is_brought_back_by_its_operator(

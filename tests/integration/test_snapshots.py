@@ -12,7 +12,6 @@ import pytest
 from commands.devnet import Member, passphrase_path
 from commands.prune import directory_bytes
 from config import Pruning, dump_config, load_config
-from crypto.hashing import Digest
 from ledger.governance_payloads import AddValidator
 from ledger.parameters import Parameters
 from storage.database import open_database
@@ -40,7 +39,7 @@ from tests.integration.governing import (
     wait_members,
     write_invite,
 )
-from tests.integration.load import register_lanes, running_load, wait_acknowledged
+from tests.integration.load import export_one, register_lanes, running_load, wait_acknowledged
 
 PRUNED_WITHIN_S = 240.0
 JOINED_WITHIN_S = 120.0
@@ -95,7 +94,9 @@ async def test_a_new_node_joins_by_snapshot_under_load_though_one_peer_lies_and_
 
     async with running_load(consortium, HOSPITALS[1:]) as load:
         await wait_acknowledged(load, 12)
-        early, file = await asyncio.to_thread(export_one, consortium, list(load.acknowledged))
+        early, file = await asyncio.to_thread(
+            export_one, consortium, list(load.acknowledged), through=HOSPITALS[1]
+        )
         await wait_until_async(
             lambda: has_pruned(founders),
             lambda: f"all prune; {[height_of(one) for one in founders]}",
@@ -138,20 +139,6 @@ async def test_a_new_node_joins_by_snapshot_under_load_though_one_peer_lies_and_
     stop_all(consortium)
     for member in (others[0], joiner):
         check_disk(member.directory)
-
-
-def export_one(consortium: Consortium, tx_ids: Sequence[Digest]) -> tuple[Digest, Path]:
-    """Write the receipt of a transaction of the first patient's, while nodes still have it."""
-    file = consortium.directory / "early.receipt"
-    words = ("--home", consortium.directory / "home", "--as", "load-patient-0")
-    node = ("--node", consortium.member(HOSPITALS[1]).url)
-    told = []
-    for tx_id in tx_ids:
-        ended = run("tx", "receipt", tx_id.hex(), "--out", file, *words, *node)
-        if ended.returncode == 0:
-            return tx_id, file
-        told.append(ended.stderr)
-    raise AssertionError(f"none of these is the first patient's: {told}")
 
 
 def check_disk(directory: Path) -> None:
