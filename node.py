@@ -62,6 +62,7 @@ from shell.restart import restart
 from shell.sidecars import Sidecars, answer_sidecars
 from shell.stores import make_stores
 from shell.sweeping import keep_sweeping
+from shell.turns import Turns, in_turn, stream_in_turn
 from shell.upkeep import Upkeep, make_upkeep, upkeep_chores
 from shell.verifier import Verifier
 from shell.visits import Visits, keep_visiting, make_visits
@@ -279,11 +280,13 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
     receive = partial(receiving.receive, replica)
     is_asked = partial(replica_shell.is_asked, replica)
     network.serve_push(Kind.BLOCKS, partial(on_upload, receive, is_asked, replica.uploads))
-    bodies = replica.bodies
-    network.serve(Kind.FIND_TRANSACTIONS, partial(answer_transactions, bodies))
-    network.serve(Kind.FIND_SIDECARS, partial(answer_sidecars, node.sidecars))
-    network.serve(Kind.BLOB_INDEX, partial(fetching.on_index, blobs))
-    network.serve(Kind.BLOB_READ, partial(fetching.on_read, blobs))
+    for_votes, for_readers = Turns(), Turns()
+    network.serve(
+        Kind.FIND_TRANSACTIONS, in_turn(for_votes, partial(answer_transactions, replica.bodies))
+    )
+    network.serve(Kind.FIND_SIDECARS, in_turn(for_votes, partial(answer_sidecars, node.sidecars)))
+    network.serve(Kind.BLOB_INDEX, in_turn(for_readers, partial(fetching.on_index, blobs)))
+    network.serve(Kind.BLOB_READ, stream_in_turn(for_readers, partial(fetching.on_read, blobs)))
     network.serve_push(Kind.BLOB_STORE, partial(blob_exchange.on_store, blobs))
 
     def on_added(entries: Sequence[Entry], is_gossip: bool) -> None:

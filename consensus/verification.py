@@ -67,7 +67,10 @@ def make_verifiable(message: Message, sets: Sets) -> Message:
 
     Blocks are cut before the first of an unknown epoch, and a status loses its proof: both are
     how a replica that was away learns that it has to catch up. What an echo shows of an epoch that
-    is over falls away: it can contradict nothing that may still be signed. Anything else is left.
+    is over falls away: it can contradict nothing that may still be signed. Anything else is left:
+    an echo of a later epoch counts as no answer at all, or a start would take it for heard and
+    miss the vote of a later epoch in it. Who listens is answered again with each heartbeat, and
+    hears once it has caught up with the epochs.
     """
     match message:
         case Blocks():

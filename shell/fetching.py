@@ -7,7 +7,7 @@ peer costs one leaf.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
@@ -96,14 +96,14 @@ async def on_index(blobs: Blobs, peer_id: int, body: bytes) -> bytes:
     return encode(reader.index)
 
 
-async def on_read(blobs: Blobs, peer_id: int, body: bytes) -> AsyncIterator[bytes]:
+async def on_read(blobs: Blobs, peer_id: int, body: bytes) -> AsyncGenerator[bytes]:
     """Answer a peer that may have a blob with a run of its leaves."""
     wanted = _decoded(body)
     _check_entitled(blobs, peer_id, wanted.cid)
     return _leaves_for_peer(blobs, peer_id, wanted)
 
 
-async def _leaves_for_peer(blobs: Blobs, peer_id: int, wanted: LeafRange) -> AsyncIterator[bytes]:
+async def _leaves_for_peer(blobs: Blobs, peer_id: int, wanted: LeafRange) -> AsyncGenerator[bytes]:
     """Yield the run; whether the peer may have it is asked before each leaf: rights end."""
     leaves = local_leaves(blobs.store, wanted.cid, first=wanted.first, count=wanted.count)
     try:

@@ -27,6 +27,7 @@ from p2p.network import Network
 from shell.chain import Chain
 from shell.kinds import Kind
 from shell.mending import CERTIFIED_BYTES_MAX, BlockCopy
+from shell.pins import release_pin
 from shell.proposals import decode_header
 from shell.snapshots import (
     SNAPSHOT_HEIGHT_MIN,
@@ -36,7 +37,6 @@ from shell.snapshots import (
     SnapshotOffer,
     Snapshots,
     make_snapshots,
-    release_pin,
 )
 from shell.sources import NoSource, Sources, ask_one, share_out
 from shell.targets import (
@@ -120,7 +120,7 @@ async def keep_joining(joining: Joining, *, check_s: float = CHECK_S) -> None:
     height_before = -1
     while True:
         await asyncio.sleep(check_s)
-        release_pin(joining.snapshots)
+        release_pin(joining.snapshots.pins)
         height = int(joining.chain.tip.height)
         is_stuck, height_before = height == height_before, height
         if await needs_snapshot(joining, is_stuck=is_stuck) and await take_snapshot(joining):

@@ -6,7 +6,6 @@ certificates, chunks and entries are checked against the roots in headers, recei
 against theirs.
 """
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,12 +26,13 @@ from p2p.errors import RequestRefused
 from p2p.network import Network
 from shell.chain import Chain
 from shell.kinds import Kind
-from shell.turns import Turns, in_turn
+from shell.pins import Pins, pin
+from shell.turns import STRANGERS, Turns, in_turn
 from storage.blocks import get_stored_header
 from storage.chain import StoredHeader
 from storage.errors import StorageError
 from storage.receipts import get_encoded_receipts
-from storage.world import StoredNodes, World
+from storage.world import StoredNodes
 
 T = TypeVar("T")
 
@@ -44,10 +44,6 @@ CHUNK_BYTES_MAX: Final = 256 << 10
 HEADERS_MAX: Final = 256
 RECEIPTS_MAX: Final = 100_000
 ENTRY_KEYS_MAX: Final = 16
-PIN_S: Final = 60.0
-NEIGHBOURS: Final = 2
-"""So many heights below its own a snapshot needs entries of: they are one pin."""
-
 NODES_MAX: Final = 2_000
 
 NOT_HERE: Final = "not_here"
@@ -154,18 +150,17 @@ class FoundReceipts:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshots:
-    """What serves them: a small memory of tree nodes of its own; who has a pin, and until when."""
+    """What serves them: a small memory of tree nodes of its own, and who has the pin."""
 
     chain: Chain
     nodes: NodeCache
-    pinned_for: int | None = None
-    pinned_until_s: float = 0.0
+    pins: Pins
     served: Counter[str] = field(default_factory=Counter)
 
 
 def make_snapshots(chain: Chain) -> Snapshots:
     nodes = NodeCache(StoredNodes(chain.stored.database), nodes_max=NODES_MAX)
-    return Snapshots(chain=chain, nodes=nodes)
+    return Snapshots(chain=chain, nodes=nodes, pins=Pins(world=chain.stored.world))
 
 
 async def answer_offer(snapshots: Snapshots, _peer_id: int, _body: bytes) -> bytes:
@@ -215,7 +210,7 @@ async def answer_epoch(snapshots: Snapshots, _peer_id: int, body: bytes) -> byte
 async def answer_entries(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
     query = _decoded(EntryQuery, body)
     _check_provable(snapshots, query.height)
-    _pin(snapshots, peer_id, query.height)
+    pin(snapshots.pins, max(STRANGERS, peer_id), query.height, None)
     try:
         return encode(prove_many(snapshots.nodes, query.height, query.keys))
     except (TreeError, StorageError) as problem:
@@ -225,7 +220,7 @@ async def answer_entries(snapshots: Snapshots, peer_id: int, body: bytes) -> byt
 async def answer_chunk(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
     query = _decoded(ChunkQuery, body)
     _check_provable(snapshots, query.height)
-    _pin(snapshots, peer_id, query.height)
+    pin(snapshots.pins, max(STRANGERS, peer_id), query.height, query.start)
     try:
         chunk = make_chunk(
             snapshots.nodes,
@@ -269,29 +264,6 @@ def _check_provable(snapshots: Snapshots, height: int) -> None:
     world = snapshots.chain.stored.world
     if not world.oldest_provable <= height < snapshots.chain.tip.height:
         raise RequestRefused(GONE)
-
-
-def _pin(snapshots: Snapshots, peer_id: int, height: int) -> None:
-    """Keep this root provable while a peer asks for it; one peer at a time, and never for ever."""
-    world, now_s = snapshots.chain.stored.world, time.monotonic()
-    is_held = world.pinned is not None and now_s < snapshots.pinned_until_s
-    if is_held and snapshots.pinned_for != peer_id and world.pinned != height:
-        return  # Another peer is at its snapshot; this one has the plain time.
-    if not is_held or world.pinned is None or height < world.pinned or not _is_provable(world):
-        world.pinned = height
-    elif height > world.pinned + NEIGHBOURS:
-        world.pinned = height  # The peer has begun anew.
-    snapshots.pinned_for, snapshots.pinned_until_s = peer_id, now_s + PIN_S
-
-
-def _is_provable(world: World) -> bool:
-    return world.pinned is not None and world.pinned >= world.oldest_provable
-
-
-def release_pin(snapshots: Snapshots) -> None:
-    """Let go of a root that nobody has asked for lately."""
-    if time.monotonic() >= snapshots.pinned_until_s:
-        snapshots.chain.stored.world.pinned = None
 
 
 def _decoded(kind: type[T], body: bytes) -> T:

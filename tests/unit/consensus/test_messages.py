@@ -41,6 +41,7 @@ from tests.unit.consensus.message_examples import BLOCK, LEAVERS, MESSAGES, SECO
 from tests.unit.consensus.replicas import (
     certified,
     committed,
+    echo,
     make_block,
     new_view,
     prepare,
@@ -219,6 +220,16 @@ def test_what_a_later_epoch_says_is_still_a_hint() -> None:
     assert (hint.certificate, hint.height) == (None, 9)
     assert some == Blocks(blocks=(certified(BLOCK),))
     assert make_verifiable(prepare(1, BLOCK), SETS) == prepare(1, BLOCK)
+
+
+def test_an_echo_of_a_later_epoch_is_not_heard_in_parts() -> None:
+    """Else a start would take it for an answer, and miss the vote of its key that it shows."""
+    later = replace(committed(BLOCK), epoch=Epoch(1))
+    shown = echo(b"the present one.", vote=replace(prepare(1, BLOCK), epoch=Epoch(1)))
+
+    for message in (echo(b"the present one.", certificate=later), shown):
+        with pytest.raises(UnknownEpoch):
+            message_signature_jobs(make_verifiable(message, SETS), SETS, CHAIN)
 
 
 def test_blocks_come_in_consecutive_heights_each_with_its_own_certificate() -> None:

@@ -33,6 +33,7 @@ from shell.chain import Chain, open_live_chain
 from shell.joining import Joining, ask_offers, choose_height, needs_snapshot, take_snapshot
 from shell.kinds import KIND_RULES, Kind
 from shell.mending import answer_copy
+from shell.pins import release_pin
 from shell.snapshots import (
     EpochEnd,
     FoundHeaders,
@@ -46,7 +47,6 @@ from shell.snapshots import (
     answer_offer,
     answer_receipts,
     make_snapshots,
-    release_pin,
     serve_snapshots,
 )
 from shell.turns import Turns
@@ -388,11 +388,11 @@ async def test_a_root_that_is_asked_for_is_pinned_for_a_while(party: Party) -> N
 
     snapshots = party.servers[1].snapshots
     assert snapshots.chain.stored.world.pinned == BLOCKS - 3
-    release_pin(snapshots)
+    release_pin(snapshots.pins)
     assert snapshots.chain.stored.world.pinned == BLOCKS - 3
 
-    snapshots.pinned_until_s = 0.0
-    release_pin(snapshots)
+    snapshots.pins.until_s = 0.0
+    release_pin(snapshots.pins)
     assert snapshots.chain.stored.world.pinned is None
 
 
