@@ -124,6 +124,8 @@ async def visiting(
         if link.outbox.transport is not None and not link.lost.done():
             link.close("visit_over")
             await asyncio.wait([link.lost], timeout=dial_terms.shutdown_s)
+            link.abort("visit_over")  # Who takes no farewell is not waited for.
+            await asyncio.wait([link.lost])
             link.abort("visit_over")
 
 

@@ -19,6 +19,7 @@ from p2p.statistics import PeerState
 from tests.unit.p2p.loopback import (
     ASK,
     NEWS,
+    PATIENCE_S,
     VOTE,
     Node,
     consortium,
@@ -560,3 +561,24 @@ async def test_a_host_that_no_resolver_takes_is_only_unreachable() -> None:
         await until(lambda: one.peer(1).reason == "unreachable")
 
         assert not one.faults
+
+
+@pytest.mark.parametrize("size_bytes", [200, 2**20], ids=["small frames", "large frames"])
+async def test_closing_with_a_full_outbox_leaves_no_connection(size_bytes: int) -> None:
+    """The peer takes nothing: what it was to be sent is given up, and both sides know."""
+    identity = new_identity()
+    async with running(5, shutdown_timeout_ms=200) as node:
+        expect_raw(node, identity.pin)
+        async with raw_peer(node, identity) as raw:
+            await raw.next_frame(Control.WELCOME)
+            raw.stop_reading()
+            for number in range(2**25 // size_bytes):
+                node.network.send(RAW_ID, VOTE, bytes(size_bytes))
+                if number % 64 == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+            await asyncio.wait_for(node.network.close(), timeout=PATIENCE_S)
+
+            assert node.links == [(RAW_ID, True), (RAW_ID, False)]
+            assert node.peer(RAW_ID).state is not PeerState.CONNECTED

@@ -47,6 +47,20 @@ async def test_a_visitor_is_answered_by_whatever_key_listens_there() -> None:
         await until(lambda: member.network.statistics().guests == 0)
 
 
+async def test_a_visit_to_somebody_who_takes_no_farewell_leaves_no_connection() -> None:
+    """A node that stops then would leave it to the loop, which stops too."""
+    async with (
+        running(1, guest_policy=lambda _pin: frozenset({ASK})) as member,
+        running(None, shutdown_timeout_ms=100) as sleeper,
+    ):
+        async with sleeper.network.visit("127.0.0.1", member.network.port) as visit:
+            link = visit._open_channel().link
+            (at_the_member,) = member.network._registry._links
+            at_the_member.pause_reading()
+
+        assert link.lost.done()
+
+
 async def test_a_member_that_visits_is_a_guest_and_keeps_its_link() -> None:
     async with consortium(2, guest_policy=lambda _pin: frozenset({ASK})) as (one, other):
         serving(one)
