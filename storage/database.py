@@ -224,6 +224,14 @@ def end_of(prefix: bytes) -> bytes | None:
     return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
 
 
+def range_of(prefix: bytes, start: bytes | None, stop: bytes | None) -> tuple[bytes, bytes | None]:
+    """Return the first key of a scan and the one before which it ends, None for no end."""
+    end = end_of(prefix)
+    if stop is not None and (end is None or stop < end):
+        end = stop
+    return prefix if start is None else max(prefix, start), end
+
+
 def _size_bytes(file: Path) -> int:
     try:
         return file.stat().st_size
@@ -262,10 +270,7 @@ def _scan(
     stop: bytes | None,
     reverse: bool,
 ) -> Iterator[tuple[bytes, bytes]]:
-    end = end_of(prefix)
-    if stop is not None and (end is None or stop < end):
-        end = stop
-    first = prefix if start is None else max(prefix, start)
+    first, end = range_of(prefix, start, stop)
     if end is not None and first >= end:
         return
     try:

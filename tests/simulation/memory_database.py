@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storage.database import end_of
+from storage.database import range_of
 from storage.errors import DatabaseCorrupt, DiskFull
 
 Undo = list[tuple[bytes, bytes | None]]
@@ -157,12 +157,9 @@ class MemoryDatabase:
         stop: bytes | None,
         reverse: bool,
     ) -> Iterator[tuple[bytes, bytes]]:
-        end = end_of(prefix)
-        if stop is not None and (end is None or stop < end):
-            end = stop
-        first = bisect.bisect_left(self.keys, prefix if start is None else max(prefix, start))
+        first, end = range_of(prefix, start, stop)
         last = len(self.keys) if end is None else bisect.bisect_left(self.keys, end)
-        found = self.keys[first:last]
+        found = self.keys[bisect.bisect_left(self.keys, first) : last]
         for key in reversed(found) if reverse else found:
             value = self.get_at(key, version)
             if value is not None:

@@ -20,6 +20,16 @@ PAGE = REPOSITORY / "docs" / "protocol.md"
 PARTS = (Block, CertifiedBlock, PreparedCertificate, CommitCertificate, SignedVote, Boot)
 
 
+def test_the_invariants_are_those_of_the_page_on_testing() -> None:
+    codes = re.compile(r"^\| ([A-Z]\d) \| ", re.MULTILINE)
+    testing = (PAGE.parent / "testing.md").read_text(encoding="utf-8")
+
+    told = codes.findall(PAGE.read_text(encoding="utf-8"))
+
+    assert len(told) > 10
+    assert told == codes.findall(testing)
+
+
 def render(kinds: tuple[type, ...]) -> str:
     """One row for each field: the page is read beside the code, so names are those of the code."""
     rows = ["| message | field | type |", "|---|---|---|"]
