@@ -19,7 +19,7 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate model planted integration slow unordered coverage demo bench soak lock clean
+.PHONY: help setup check format test replay simulate model planted membership integration slow unordered coverage demo bench soak lock clean
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ simulate: setup ## Whole replicas on virtual time: make simulate SEEDS=200 FIRST
 planted: setup ## Switch on every planted bug in turn and show that it is found
 	$(BIN)/python -m tests.planted $(ARGS)
 
+membership: setup ## One to ten members, every one that may come, leave or be down: exhaustive
+	$(BIN)/pytest -q -s tests/simulation/test_membership.py $(ARGS)
+
 model: setup ## Every interleaving of four replicas within stated bounds; ARGS=--wide for more
 	$(BIN)/python -m tests.model $(ARGS)
 
@@ -65,7 +68,7 @@ integration: setup ## Real processes, TLS and disks, the slow ones too
 soak: setup ## Torment real nodes under load for a while: make soak MINUTES=30
 	$(BIN)/python -m tests.integration.soak --minutes $(MINUTES) --out artifacts/soak.json $(ARGS)
 
-slow: setup ## What takes minutes elsewhere: models, large files
+slow: setup ## What takes minutes elsewhere: models, large files; simulations have their own verbs
 	$(BIN)/pytest -q -m "slow and not integration and not simulation" $(ARGS)
 
 unordered: setup ## The cores and their bytes, to be run under several PYTHONHASHSEEDs
