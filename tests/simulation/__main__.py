@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
-from tests.simulation.byzantine import AMONG_CHANGES, BEHAVIOURS
+from tests.simulation.byzantine import BEHAVIOURS, DIRECTED
 from tests.simulation.histories import HAPPENINGS, draw_history
 from tests.simulation.members import KINDS
 from tests.simulation.report import ARTIFACTS, write_events
@@ -107,7 +107,7 @@ def print_table(outcomes: list[Outcome], wall_s: float) -> None:
     cpu_s = sum(one.cpu_s for one in outcomes)
     events = [one.events for one in outcomes]
     heights = [one.heights for one in outcomes]
-    classes = [*HAPPENINGS, *BEHAVIOURS, *AMONG_CHANGES, *KINDS]
+    classes = [*HAPPENINGS, *BEHAVIOURS, *DIRECTED, *KINDS]
     faults = _total(one.faults for one in outcomes)
     for title, counted in (
         ("faults and liars", {**dict.fromkeys(classes, 0), **faults}),
@@ -117,6 +117,8 @@ def print_table(outcomes: list[Outcome], wall_s: float) -> None:
         print(f"{title}:")
         for name, count in sorted(counted.items(), key=lambda one: (-one[1], one[0])):
             print(f"  {count:>7}  {name}")
+    complained = sum(one.faults["left for complaints"] > 0 for one in outcomes)
+    print(f"histories in which complaints replaced a primary: {complained}")
     print("histories by replicas:", dict(sorted(Counter(one.replicas for one in outcomes).items())))
     print(f"events:       {sum(events):>9}, median {median(events):.0f} a history")
     print(f"heights:      {sum(heights):>9}, median {median(heights):.0f} a history")

@@ -62,7 +62,7 @@ class Behaviour:
         """Return what is really sent to one replica."""
         return [parcel]
 
-    def delay_ms(self, parcel: Parcel) -> int:
+    def delay_ms(self, host: Host, parcel: Parcel) -> int:
         """How long it is kept back."""
         return 0
 
@@ -80,13 +80,15 @@ class Silent(Behaviour):
 
 @dataclass(slots=True)
 class Slow(Behaviour):
-    """As primary takes almost as long as the backups wait."""
+    """As primary takes almost as long as the backups wait, from a time on."""
 
     for_ms: int
+    after_ms: int = 0
 
     @override
-    def delay_ms(self, parcel: Parcel) -> int:
-        return self.for_ms if isinstance(parcel, PrePrepare | NewView) else 0
+    def delay_ms(self, host: Host, parcel: Parcel) -> int:
+        is_late = isinstance(parcel, PrePrepare | NewView)
+        return self.for_ms if is_late and host.world.now_ms(host) >= self.after_ms else 0
 
 
 @dataclass(slots=True)
@@ -461,12 +463,15 @@ class Straddler(Behaviour):
 
 Make = Callable[[random.Random], Behaviour]
 
+CENSOR: Final = "censoring one client"
 ACROSS_EPOCHS: Final = "votes for other epochs, and under its first key"
+TURNS_SLOW: Final = "primary that turns slow"
 
-AMONG_CHANGES: Final[dict[str, Make]] = {
+DIRECTED: Final[dict[str, Make]] = {
     ACROSS_EPOCHS: lambda _: Straddler(),
+    TURNS_SLOW: lambda draw: Slow(draw.choice((700, 800, 900)), after_ms=3_300),
 }
-"""What is a lie only where members change."""
+"""What is a lie, or is found out, only in histories of a certain kind: they alone draw it."""
 
 BEHAVIOURS: Final[dict[str, Make]] = {
     "silent": lambda _: Silent(),
@@ -485,7 +490,7 @@ BEHAVIOURS: Final[dict[str, Make]] = {
     "pretends to be ahead": lambda _: Pretender(),
     "corrupt catch-up server": CorruptServer,
     "timestamp pusher": lambda draw: TimePusher(draw.choice((450, 600, 5_000, 120_000))),
-    "censoring one client": lambda draw: Censor(draw.choice(CLIENTS)),
+    CENSOR: lambda draw: Censor(draw.choice(CLIENTS)),
     "complaints without reason": lambda _: Complainer(),
     "twin": lambda _: Behaviour(),
 }

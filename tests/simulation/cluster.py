@@ -156,7 +156,7 @@ class Cluster:
             self.carry(sender, to, parcel)
             return
         for one in behaviour.rewrite(self.hosts[sender], to, parcel):
-            self.carry(sender, to, one, behaviour.delay_ms(one))
+            self.carry(sender, to, one, behaviour.delay_ms(self.hosts[sender], one))
 
     def start_timer(self, host: Host, timer: Timer, delay_ms: int) -> None:
         self.timers[host.seat, timer.kind] = timer.serial

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from crypto.quorum import QuorumSystem
-from tests.simulation.byzantine import ACROSS_EPOCHS, AMONG_CHANGES, BEHAVIOURS
+from tests.simulation.byzantine import ACROSS_EPOCHS, BEHAVIOURS, CENSOR, DIRECTED, TURNS_SLOW
 from tests.simulation.cluster import Cluster, Faults, make_node, start_cluster
 from tests.simulation.founding import ROTATE_EVERY
 from tests.simulation.host import Host, crash, start
@@ -32,6 +32,12 @@ OFTEN: Final = 4
 
 NEVER: Final = 100_000
 """No rotation: a primary that makes progress stays, unless it is complained about."""
+
+BAD_PRIMARY_SHARE: Final = 0.3
+"""So many of the histories whose members change have a primary that only complaints replace."""
+
+BESIDE_BAD_PRIMARY: Final = ("crash", "pause", "slow disk", "loss of power")
+SLOW_UNTIL_MS: Final = 8_500
 
 OUTAGES_MS: Final = (1, 50, 400, 1_500)
 
@@ -102,13 +108,36 @@ def _among_changes(history: History) -> History:
     liars = [
         (replica, ACROSS_EPOCHS if draw.random() < 0.2 else name) for replica, name in history.liars
     ]
-    return replace(history, liars=tuple(liars), faults=tuple(faults))
+    history = replace(history, liars=tuple(liars), faults=tuple(faults))
+    is_bad = draw.random() < BAD_PRIMARY_SHARE and QuorumSystem(history.replicas).f > 0
+    return _under_bad_primary(history, draw) if is_bad else history
+
+
+def _under_bad_primary(history: History, draw: random.Random) -> History:
+    """Let the first primary, whose turn never ends, be one that makes progress and serves badly.
+
+    Timers leave it alone, so what goes wrong beside it must not depose it: complaints have to.
+    """
+    name = draw.choice((CENSOR, TURNS_SLOW))
+    calm = [one for one in history.faults if one.kind in BESIDE_BAD_PRIMARY]
+    faults = [one for one in calm if len(one.replicas) == 1 and 0 not in one.replicas]
+    changes = [one for one in history.changes if one.index != 0]
+    return replace(
+        history,
+        network=Faults(),
+        load_ms=60,
+        until_ms=history.until_ms if name == CENSOR else SLOW_UNTIL_MS,
+        rotate_every=NEVER,
+        liars=((0, name),),
+        faults=tuple(faults[:2]),
+        changes=tuple(changes[:1]),
+    )
 
 
 def make_cluster(history: History) -> Cluster:
     """Start the replicas, and schedule everything that will go wrong."""
     draw = random.Random(f"liars {history.seed}")
-    ways = BEHAVIOURS | AMONG_CHANGES
+    ways = BEHAVIOURS | DIRECTED
     behaviours = {replica: ways[name](draw) for replica, name in history.liars}
     cluster = start_cluster(
         replicas=history.replicas,
@@ -168,8 +197,8 @@ def begin_twin(cluster: Cluster, replica: int) -> None:
 
 def happen(cluster: Cluster, fault: Fault) -> None:
     """Let a fault happen, if it leaves no more than f faulty; count it."""
-    if any(one in cluster.unborn for one in fault.replicas):
-        return
+    if any(one in cluster.unborn or one >= len(cluster.hosts) for one in fault.replicas):
+        return  # It has not joined yet, or never will.
     if not cluster.is_healed and HAPPENINGS[fault.kind](cluster, fault):
         cluster.counts[fault.kind] += 1
 

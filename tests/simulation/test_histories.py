@@ -15,7 +15,7 @@ from statistics import median
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.simulation.byzantine import Equivocator
+from tests.simulation.byzantine import CENSOR, TURNS_SLOW, Equivocator
 from tests.simulation.cluster import TIMEOUT_CAP_MS, Faults, start_cluster
 from tests.simulation.histories import NEVER, OFTEN, Fault, draw_history, run_history
 from tests.simulation.report import reported
@@ -79,6 +79,18 @@ def test_after_healing_a_censored_client_is_served_because_others_complain() -> 
     cluster = run_history(censoring)
 
     assert cluster.counts["left for complaints"] > 0
+
+
+def test_in_some_drawn_histories_nothing_but_complaints_replaces_a_primary() -> None:
+    """L1 rests on complaints alone where a primary makes progress, serves badly and would stay."""
+    drawn = (draw_history(seed) for seed in range(300))
+    bad = [one for one in drawn if one.liars in (((0, CENSOR),), ((0, TURNS_SLOW),))]
+    staying = [one for one in bad if one.rotate_every == NEVER and one.replicas <= 5]
+
+    clusters = [run_history(history) for history in staying[:NAMED_SEEDS]]
+
+    assert len(bad) > 300 * 0.04
+    assert sum(one.counts["left for complaints"] > 0 for one in clusters) >= NAMED_SEEDS - 1
 
 
 @pytest.mark.parametrize("replicas", SIZES)
