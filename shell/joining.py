@@ -7,6 +7,7 @@ when the node starts again, and catches up from there block by block.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,9 @@ from storage.receipts import root_of_receipts
 log = logging.getLogger("medledger.joining")
 
 CHECK_S: Final = 5.0
+LOOKS_BETWEEN: Final = 12
+"""A node that moves asks at every so many looks only whether it is far behind all the same."""
+
 CHUNK_TIMEOUT_MS: Final = 5_000
 
 
@@ -118,25 +122,25 @@ def make_joining(
 async def keep_joining(joining: Joining, *, check_s: float = CHECK_S) -> None:
     """Look every few seconds; end when a snapshot is ready to be taken at the next start."""
     height_before = -1
-    while True:
+    for look in itertools.count():
         await asyncio.sleep(check_s)
         release_pin(joining.snapshots.pins)
         height = int(joining.chain.tip.height)
         is_stuck, height_before = height == height_before, height
-        if await needs_snapshot(joining, is_stuck=is_stuck) and await take_snapshot(joining):
+        if not (is_stuck or joining.is_wanted or look % LOOKS_BETWEEN == 0):
+            continue
+        if await needs_snapshot(joining) and await take_snapshot(joining):
             joining.on_arrived()
             return
 
 
-async def needs_snapshot(joining: Joining, *, is_stuck: bool) -> bool:
+async def needs_snapshot(joining: Joining) -> bool:
     """Whether f + 1 peers say that the next block is pruned, or very far below where they are.
 
     One of f + 1 is honest, so nobody can talk this node out of its history; who is answered by
     fewer goes on asking for blocks.
     """
     chain = joining.chain
-    if not (is_stuck or joining.is_wanted):
-        return False
     offers = (await ask_offers(joining.network)).values()
     following = chain.tip.height + 1
     if joining.is_wanted:

@@ -25,7 +25,7 @@ from p2p.network import Network
 from shell.chain import Chain
 from shell.kinds import Kind
 from shell.proposals import decode_header
-from shell.snapshots import FoundReceipts, ReceiptsQuery
+from shell.snapshots import NOT_HERE, FoundReceipts, ReceiptsQuery
 from storage.blocks import StoredBlock
 from storage.check import check_start, findings
 from storage.errors import (
@@ -171,7 +171,8 @@ async def answer_copy(chain: Chain, _peer_id: int, body: bytes) -> bytes:
     except StorageError as problem:
         raise RequestRefused(problem.code) from problem
     if found is None:
-        raise RequestRefused("not_here")
+        is_pruned = height <= chain.tip.height  # Who asks must not believe that it has them all.
+        raise RequestRefused(HistoryPruned.code if is_pruned else NOT_HERE)
     return encode(found)
 
 

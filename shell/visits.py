@@ -36,6 +36,7 @@ from shell.membership import Following, split_address
 from shell.mending import ASK_TIMEOUT_MS, CERTIFIED_BYTES_MAX, BlockCopy
 from shell.receiving import receive
 from shell.replica import Replica
+from shell.snapshots import NOT_HERE
 
 log = logging.getLogger("medledger.visits")
 
@@ -213,7 +214,7 @@ async def _ask_blocks(visit: Visit, first: int) -> list[CertifiedBlock]:
     )
     found: list[CertifiedBlock] = []
     for height, answer in zip(heights, answers, strict=True):
-        if isinstance(answer, PeerRefused) and answer.refusal == "not_here":
+        if isinstance(answer, PeerRefused) and answer.refusal == NOT_HERE:
             break
         if isinstance(answer, BaseException):
             if found:

@@ -26,6 +26,9 @@ from storage.errors import (
 )
 from storage.files import check_free
 
+LAST_KEY: Final = b"\xff" * 64
+"""Beyond every key of the tables in `storage.keys`."""
+
 DATABASE_RESERVE_BYTES: Final = 32 << 20
 """A batch is refused when less is left: LevelDB needs room to tidy up behind it."""
 
@@ -142,9 +145,13 @@ class Database:
             raise DatabaseClosed(f"the database {self.path} is closed") from problem
 
     def compact_range(self, start: bytes | None = None, stop: bytes | None = None) -> None:
-        """Give the space of deleted rows in a range back to the disk; takes its time."""
+        """Give the space of deleted rows in a range back to the disk; takes its time.
+
+        The bounds are always said: for those that are None the binding gives LevelDB empty keys,
+        and it compacts nothing.
+        """
         try:
-            self._leveldb.compact_range(start=start, stop=stop)
+            self._leveldb.compact_range(start=start or b"", stop=stop or LAST_KEY)
         except RuntimeError as problem:
             raise DatabaseClosed(f"the database {self.path} is closed") from problem
 

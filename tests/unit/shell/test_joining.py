@@ -344,16 +344,15 @@ async def test_one_of_three_cannot_say_how_high_the_chain_is(party: Party) -> No
     offers = await ask_offers(party.joining.network)
 
     assert choose_height(party.joining, offers) == BLOCKS - 1
-    assert not await needs_snapshot(party.joining, is_stuck=True)
+    assert not await needs_snapshot(party.joining)
 
 
 async def test_who_can_still_catch_up_takes_no_snapshot(party: Party) -> None:
-    assert not await needs_snapshot(party.joining, is_stuck=True)
+    assert not await needs_snapshot(party.joining)
 
     party.joining.gap_blocks = BLOCKS // 2
 
-    assert await needs_snapshot(party.joining, is_stuck=True)
-    assert not await needs_snapshot(party.joining, is_stuck=False)
+    assert await needs_snapshot(party.joining)
 
 
 async def test_who_needs_a_pruned_block_takes_a_snapshot(party: Party) -> None:
@@ -361,7 +360,7 @@ async def test_who_needs_a_pruned_block_takes_a_snapshot(party: Party) -> None:
         stored = party.servers[number].chain.stored
         run_to_end(prune(stored, prune_horizon(stored, Keep(blocks=1, days=0))))
 
-    needed = await needs_snapshot(party.joining, is_stuck=True)
+    needed = await needs_snapshot(party.joining)
 
     assert needed
     assert prune_floor(party.origin.stored) == BLOCKS - 63

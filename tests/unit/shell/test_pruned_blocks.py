@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from crypto.hashing import Digest
+from crypto.schema import encode
 from crypto.votes import Height
 from ledger.identity_payloads import Suspend
 from ledger.replay import Status
 from ledger.transactions import decode_transaction
+from p2p.errors import RequestRefused
 from shell.chain import Chain, open_live_chain
+from shell.mending import BlockCopy, answer_copy
 from storage.chain import open_chain
 from storage.pruning import prune
 from storage.slices import run_to_end
@@ -67,3 +70,14 @@ def test_a_pruned_block_is_not_served_and_the_next_one_is(
     kept = live.chain.certified_block(HORIZON)
     assert kept is not None
     assert kept.block.parent_certificate is not None
+
+
+@pytest.mark.parametrize(("height", "code"), [(1, "history.pruned"), (BLOCKS + 1, "not_here")])
+async def test_who_asks_for_a_pruned_block_is_not_told_that_there_is_none(
+    pruned: tuple[LiveChain, list[Digest]], height: int, code: str
+) -> None:
+    """It would else believe that it has all of them, and say so to its operator."""
+    live, _ = pruned
+
+    with pytest.raises(RequestRefused, match=code):
+        await answer_copy(live.chain, 0, encode(BlockCopy(height=height)))
