@@ -193,6 +193,7 @@ def assemble(
         is_open=config.guests == EVERYBODY,
     )
     replica = _make_replica(config, layout, chain, verifier, network, keys, clock)
+    replica.anchor = None if invite is None else invite.anchor()
     intake = Intake(chain=chain, pool=pool, verifier=verifier, clock=clock)
     following = make_following(chain, network, keys, invited)
     gossip = Gossip(network=network, take=lambda items: submit(intake, items, is_gossip=True))

@@ -5,8 +5,8 @@ of the next height or of the one after is a peer, and so is a learner: a new mem
 dialled when it votes, and a removed one is served until the first block of the epoch without it is
 decided. A member whose TLS key changes is expected under both keys for as long as the ledger says.
 A node that is none of these has no peers: it visits (`shell.visits`). One that has joined knows
-those that its invite names, until the chain here has come as far and names this node: they take it
-for a peer as soon as the ledger names it to them, and it needs them for a snapshot.
+those that its invite names until the chain here has come as far, and then those of its ledger: they
+take it for a peer as soon as the ledger names it to them, and it needs them for a snapshot.
 """
 
 import logging
@@ -161,13 +161,15 @@ def own_id(chain: Chain, replica: ReplicaId) -> int | None:
 def peers_for(chain: Chain, replica: ReplicaId, invited: Invited | None) -> tuple[PeerAddress, ...]:
     """Return whom a node links with: nobody that does not expect it, as far as it can know."""
     is_named = own_id(chain, replica) is not None
-    named = peers_of(chain) if is_named else ()
-    if invited is None or (is_named and chain.tip.height >= invited.height):
-        return named
+    if invited is None:
+        return peers_of(chain) if is_named else ()
     entry = get_node(chain.view(), replica)
-    if entry is not None and entry.standing is NodeStanding.REMOVED:
+    is_removed = entry is not None and entry.standing is NodeStanding.REMOVED
+    if chain.tip.height >= invited.height:  # The ledger here is the newer of the two.
+        return peers_of(chain) if is_named or not is_removed else ()
+    if is_removed:
         return ()
-    return _with_invited(named, invited, replica)
+    return _with_invited(peers_of(chain) if is_named else (), invited, replica)
 
 
 def _with_invited(
@@ -177,8 +179,9 @@ def _with_invited(
     found = {one.peer_id: one for one in named}
     for node in invited.peers:
         before = found.get(node.peer_id)
-        if before is not None and before.pin != node.pin:
-            found[node.peer_id] = replace(node, other_pin=before.pin)
+        if before is not None:
+            other_pin = next((pin for pin in before.pins if pin != node.pin), None)
+            found[node.peer_id] = replace(node, other_pin=other_pin)
         elif node.peer_id != replica:
             found[node.peer_id] = node
     return tuple(found[index] for index in sorted(found))

@@ -9,6 +9,7 @@ send again whatever was lost that way.
 import logging
 import time
 
+from consensus.blocks import Block
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.events import MessageReceived
 from consensus.messages import (
@@ -22,6 +23,7 @@ from consensus.messages import (
 )
 from consensus.verification import make_verifiable, message_signature_jobs
 from crypto.errors import DecodeError
+from crypto.hashing import Digest
 from crypto.signatures import is_valid_many
 from crypto.validators import ReplicaId
 from ledger.errors import InvalidBlock
@@ -90,11 +92,35 @@ def _without_known(message: Message, height: int) -> Message:
 
 def _check_block(replica: Replica, message: Message) -> None:
     """Raise `InvalidBlock` for a block that cannot be; note when a proposed header arrived."""
+    check_anchored(message, replica.anchor)
     if isinstance(message, Blocks | Proposal):
         check_consistent(message, replica.chain.chain_id)
     check_proposed(message)
     if isinstance(message, PrePrepare | NewView):
         note_heard(replica.proposals, message.digest)
+
+
+def check_anchored(message: Message, anchor: tuple[int, Digest] | None) -> None:
+    """Raise `InvalidBlock` for another block than the one that the node's invite vouches for.
+
+    Keys of former members, stolen since, can certify one; a node that joins knows no better.
+    """
+    for block in () if anchor is None else _blocks_in(message):
+        if block.height == anchor[0] and block.digest != anchor[1]:
+            detail = f"block {block.height} is not the one that the invite names"
+            raise InvalidBlock("block.anchor", detail)
+
+
+def _blocks_in(message: Message) -> tuple[Block, ...]:
+    match message:
+        case Blocks(blocks=blocks):
+            return tuple(one.block for one in blocks)
+        case Proposal(block=block) | PrePrepare(block=block):
+            return (block,)
+        case NewView(pre_prepare=pre_prepare):
+            return (pre_prepare.block,)
+        case _:
+            return ()
 
 
 def _count_invalid(replica: Replica, peer_id: int, reason: str) -> bool:

@@ -41,6 +41,7 @@ from consensus.events import (
 )
 from consensus.messages import Message, Status, encode_message
 from consensus.state import ReplicaState, height_of
+from crypto.hashing import Digest
 from p2p.network import Network
 from shell.allowance import Allowance
 from shell.blocks import Uploads, push_blocks, push_proposal
@@ -95,6 +96,7 @@ class Replica:
 
     `on_tip` is called when a block is executed, before the core is told of it; then `on_block`
     with the number of its transactions.
+    `anchor` are height and digest of the block that the node's invite vouches for, if it has one.
     `events` wait while one is handled; `statuses` are the peers' latest heartbeats with the local
     time of arrival (ms); `invalid` counts what a peer must not have sent,
     `allowances` say what each may still cost us.
@@ -111,6 +113,7 @@ class Replica:
     keys: OwnKeys
     clock: Clock
     first_effects: tuple[Effect, ...]
+    anchor: tuple[int, Digest] | None = None
     on_fatal: Callable[[Exception], None] = log_fatal
     on_tip: Callable[[], None] = ignore_tip
     on_block: Callable[[int], None] = ignore_block

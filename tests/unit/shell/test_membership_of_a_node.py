@@ -104,7 +104,7 @@ def test_a_node_that_can_only_be_a_mistake_does_not_start(
         check_own_keys(chain_in(tmp_path), keys, has_joined=False)
 
 
-def test_the_nodes_of_an_invite_are_peers_until_the_chain_here_has_its_block_and_names_this_node(
+def test_the_nodes_of_an_invite_are_peers_until_the_chain_here_has_its_block(
     tmp_path: Path,
 ) -> None:
     chain = chain_in(tmp_path)
@@ -122,10 +122,22 @@ def test_the_nodes_of_an_invite_are_peers_until_the_chain_here_has_its_block_and
         (3, (pins[3],)),
         (7, (b"7" * 32,)),
     ]
-    assert peers_for(chain, STRANGER, reached) == invited.peers
+    assert peers_for(chain, STRANGER, reached) == peers_of(chain)
     assert peers_for(chain, ReplicaId(0), reached) == peers_of(chain)
     assert peers_for(chain, STRANGER, None) == ()
     assert peers_for(chain, ReplicaId(7), invited) == (peer(1, NEW_PIN),)
+
+
+def test_a_peer_that_changes_keys_while_a_node_joins_is_expected_under_both(tmp_path: Path) -> None:
+    chain = chain_in(tmp_path)
+    before = {one.peer_id: one.pin for one in peers_of(chain)}
+    four = chain.next_set
+    chain.later_set = with_pin(four, 1, NEW_PIN)
+    invited = Invited(height=chain.tip.height + 1, peers=(peer(1, before[1]),))
+
+    found = {one.peer_id: one.pins for one in peers_for(chain, ReplicaId(0), invited)}
+
+    assert found[1] == (before[1], NEW_PIN)
 
 
 def peer(index: int, pin: bytes) -> PeerAddress:

@@ -17,6 +17,7 @@ from commands.founding import (
 )
 from config import EVERYBODY, KNOWN, Endpoint, Timeouts, dump_config, load_config
 from consensus.blocks import CertifiedBlock
+from consensus.messages import Blocks
 from consensus.records import ViewChangeRecord, VoteRecord, decode_record
 from crypto.hashing import Digest
 from crypto.keystore import KDF_CHEAPEST
@@ -35,6 +36,7 @@ from shell.clock import Clock
 from shell.kinds import KIND_RULES, Kind
 from shell.mending import CERTIFIED_BYTES_MAX, BlockCopy, answer_copy
 from shell.ports import ChainReads
+from shell.receiving import receive
 from shell.standing import Stage, stage_of
 from shell.visits import addresses_of
 from shell.welcome import GUEST_KINDS
@@ -249,6 +251,29 @@ async def test_a_chain_without_the_block_that_the_invite_names_is_not_followed(
 
         assert stranger.chain.tip.height < height
         assert digest != bytes(32)
+
+
+async def test_a_peer_can_push_no_other_block_than_the_one_that_the_invite_names(
+    tmp_path: Path,
+) -> None:
+    """The nodes of an invite are peers: one of them may hold stolen keys of former members."""
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path, guests=KNOWN))
+        invite = invite_of(here, here.founder.p2p.port)
+        replica = (await stack.enter_async_context(joined(here, invite))).replica
+        height, digest = invite.anchor()
+        found = [here.member.chain.certified_block(one) for one in range(1, height + 1)]
+        message = Blocks(blocks=tuple(one for one in found if one is not None))
+        replica.anchor, true_anchor = (height, Digest(bytes(32))), replica.anchor
+
+        is_taken_otherwise = receive(replica, 0, message)
+        tip_otherwise = replica.chain.tip.height
+        replica.anchor = true_anchor
+        is_taken = receive(replica, 0, message)
+        await until(lambda: replica.chain.tip.height == height)
+
+        assert true_anchor == (height, digest)
+        assert (is_taken_otherwise, tip_otherwise, is_taken) == (False, 0, True)
 
 
 def header_at(node: Node, height: int) -> Digest:
