@@ -61,8 +61,8 @@ def verify_receipt(
 ) -> ProvenReceipt:
     """Return what a receipt file proves under a founding document; raise `Untrusted`.
 
-    With `home`, nothing is believed against the validators that this home has seen: old keys of
-    former ones, stolen since, prove nothing there.
+    With `home`, nothing is believed against the validators that this home has seen: keys of former
+    ones, stolen since, prove nothing above the end of their epoch. Below it they still do.
     """
     trust = make_trust(document)
     if home is not None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from client.epochs import EPOCHS_MAX, take_link
 from client.errors import Untrusted
-from client.trust import Trust
+from client.trust import FOUNDING_EPOCH, Trust
 from crypto.errors import DecodeError
 from crypto.hashing import ChainId
 from crypto.schema import decode, encode
@@ -46,14 +46,25 @@ def load_seen_epochs(home: Path, trust: Trust) -> None:
 
 
 def keep_seen(home: Path, trust: Trust) -> None:
-    """Keep what was proven since: a higher height, and changes of validators."""
+    """Keep what was proven since: a higher height, and changes of validators.
+
+    What another process has kept meanwhile stays. Two may prove different changes, if one talks to
+    whoever has stolen the keys of former validators; the home goes on with those it saw first.
+    """
     _keep_height(home, trust.chain_id, trust.height)
-    for number, link in enumerate(trust.links):
-        path = _link_path(home, trust.chain_id, number)
-        content = encode(EpochLinks(links=(link,)))
-        if _content_of(path) != content:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(path, content)
+    links = {
+        _link_path(home, trust.chain_id, number): encode(EpochLinks(links=(link,)))
+        for number, link in enumerate(trust.links)
+    }
+    if all(_content_of(path) == content for path, content in links.items()):
+        return
+    kept = Trust(chain_id=trust.chain_id, sets={FOUNDING_EPOCH: trust.sets[FOUNDING_EPOCH]})
+    load_seen_epochs(home, kept)
+    if kept.epoch >= trust.epoch or kept.validators != trust.sets[kept.epoch]:
+        return
+    for path, content in tuple(links.items())[kept.epoch :]:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(path, content)
 
 
 def _keep_height(home: Path, chain_id: ChainId, height: int) -> None:

@@ -105,10 +105,11 @@ def check_anchored(message: Message, anchor: tuple[int, Digest] | None) -> None:
 
     Keys of former members, stolen since, can certify one; a node that joins knows no better.
     """
-    for block in () if anchor is None else _blocks_in(message):
-        if block.height == anchor[0] and block.digest != anchor[1]:
-            detail = f"block {block.height} is not the one that the invite names"
-            raise InvalidBlock("block.anchor", detail)
+    if anchor is None:
+        return
+    height, digest = anchor
+    if any(one.height == height and one.digest != digest for one in _blocks_in(message)):
+        raise InvalidBlock("block.anchor", f"block {height} is not the one that the invite names")
 
 
 def _blocks_in(message: Message) -> tuple[Block, ...]:

@@ -16,7 +16,7 @@ from client.trust import check_header, make_trust
 from client.wallet import create_wallet
 from crypto.hashing import Digest
 from crypto.keystore import KDF_CHEAPEST
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height
 from ledger.contracts.governance import FIRST_EPOCH, get_epoch
 from ledger.exchange import EpochLink
@@ -137,3 +137,28 @@ def test_epochs_that_were_seen_are_known_again_up_to_the_first_that_is_damaged(
 
     assert (again.sets, again.ends, again.epoch) == (trust.sets, trust.ends, 2)
     assert (damaged.epoch, mended.epoch) == (1, 2)
+
+
+def test_a_home_keeps_the_changes_it_saw_first_though_a_process_ends_later_that_saw_a_thief(
+    tmp_path: Path,
+) -> None:
+    """Both began with the founders alone; the thief has their keys, and goes on for longer."""
+    node, trust = SmallNode(), make_trust(genesis())
+    change_twice(node)
+    take_link(trust, link(node, 1))
+    thief, fooled = SmallNode(), make_trust(genesis())
+    pass_change(thief, RemoveValidator(index=ReplicaId(0)), NORTH)
+    pass_change(thief, Council(chain=thief.chain).rekey(2, SOUTH, "node 2, second"), SOUTH)
+    take_link(fooled, link(thief, 1))
+    take_link(fooled, link(thief, 2))
+
+    keep_seen(tmp_path, trust)
+    keep_seen(tmp_path, fooled)
+    load_seen_epochs(tmp_path, found := make_trust(genesis()))
+    take_link(trust, link(node, 2))
+    keep_seen(tmp_path, trust)
+    load_seen_epochs(tmp_path, later := make_trust(genesis()))
+
+    assert trust.sets[Epoch(1)] != fooled.sets[Epoch(1)]
+    assert (found.epoch, found.validators) == (1, trust.sets[Epoch(1)])
+    assert later.sets == trust.sets
