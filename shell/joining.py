@@ -16,8 +16,8 @@ from typing import Final
 from consensus.blocks import CertifiedBlock
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
-from crypto.quorum import QuorumSystem
 from crypto.schema import decode, encode
+from crypto.validators import ReplicaId, ValidatorSet
 from crypto.votes import Height
 from genesis.invite import Invite
 from ledger.blocks import BlockBodies, header_digest
@@ -137,11 +137,11 @@ async def keep_joining(joining: Joining, *, check_s: float = CHECK_S) -> None:
 async def needs_snapshot(joining: Joining) -> bool:
     """Whether f + 1 peers say that the next block is pruned, or very far below where they are.
 
-    One of f + 1 is honest, so nobody can talk this node out of its history; who is answered by
-    fewer goes on asking for blocks.
+    One of f + 1 voters is honest, so nobody can talk this node out of its history; who is answered
+    by fewer goes on asking for blocks.
     """
     chain = joining.chain
-    offers = (await ask_offers(joining.network)).values()
+    offers = _of_voters(joining, await ask_offers(joining.network))
     following = chain.tip.height + 1
     if joining.is_wanted:
         beyond = list(offers)
@@ -151,15 +151,24 @@ async def needs_snapshot(joining: Joining) -> bool:
             for one in offers
             if one.oldest_block > following or one.newest_state > following + joining.gap_blocks
         ]
-    return len(beyond) >= min(weak_of(joining), max(1, chain.quorum().n - 1))
+    quorum = voters_of(joining).quorum
+    return len(beyond) >= min(quorum.weak, max(1, quorum.n - 1))
 
 
-def weak_of(joining: Joining) -> int:
-    """Return how many peers have one correct among them: the set here may be of long ago."""
-    here = joining.chain.quorum().weak
-    if joining.invite is None:
-        return here
-    return max(here, QuorumSystem(len(joining.invite.validators.members)).weak)
+def voters_of(joining: Joining) -> ValidatorSet:
+    """Return the newest set that is known: of f + 1 in it one is correct.
+
+    Learners are peers too, and no bound is set to how many of them lie.
+    """
+    chain, invite = joining.chain, joining.invite
+    if invite is not None and chain.tip.height < invite.header().header.height:
+        return invite.validators
+    return chain.next_set
+
+
+def _of_voters(joining: Joining, offers: dict[int, SnapshotOffer]) -> list[SnapshotOffer]:
+    voters = voters_of(joining)
+    return [one for peer_id, one in offers.items() if voters.member(ReplicaId(peer_id)) is not None]
 
 
 async def ask_offers(network: Network) -> dict[int, SnapshotOffer]:
@@ -199,20 +208,21 @@ async def take_snapshot(joining: Joining) -> bool:
 
 
 def choose_height(joining: Joining, offers: dict[int, SnapshotOffer]) -> int | None:
-    """Return the height to fetch: that of an interrupted attempt, if f + 1 peers still serve it.
+    """Return the height to fetch: that of an interrupted attempt, if f + 1 voters still serve it.
 
-    Otherwise the newest that f + 1 peers claim to have. One of them is honest, so it exists, and
+    Otherwise the newest that f + 1 voters claim to have. One of them is honest, so it exists, and
     no single one can send us to a height that nobody else serves, or keep us at one.
     """
-    if not offers:
+    heard = _of_voters(joining, offers)
+    if not heard:
         return None
-    weak = min(weak_of(joining), len(offers))
+    weak = min(voters_of(joining).quorum.weak, len(heard))
     before = interrupted_arrival(joining.layout)
     if before is not None:
-        serving = sum(_serves(one, before.height) for one in offers.values())
+        serving = sum(_serves(one, before.height) for one in heard)
         if serving >= weak:
             return before.height
-    newest = sorted((one.newest_state for one in offers.values()), reverse=True)
+    newest = sorted((one.newest_state for one in heard), reverse=True)
     return newest[weak - 1] if newest[weak - 1] >= SNAPSHOT_HEIGHT_MIN else None
 
 

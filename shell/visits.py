@@ -98,21 +98,23 @@ def is_cut_off(visits: Visits) -> bool:
     """Whether the links to members may not bring the next block.
 
     Fewer than f + 1 members are linked with it as with a peer, so that none of them need be
-    correct, or nothing was decided for long.
+    correct, or nothing was decided for long. Members are those of the chain here: whoever else an
+    invite names, or learns, is asked for no block by the core.
     """
     chain, following = visits.replica.chain, visits.following
     now = asyncio.get_running_loop().time()
     if chain.tip.height != visits.seen_height:
         visits.seen_height, visits.moved_at = chain.tip.height, now
-    others = len(chain.next_set.members) - (following.self_id is not None)
-    if others < 1:
+    others = {one.index for one in chain.next_set.members} - {following.keys.replica}
+    if not others:
         return False
     linked = sum(
         peer.state is PeerState.CONNECTED and not peer.is_guest_there
         for peer in following.network.statistics().peers
+        if peer.peer_id in others
     )
     stale_s = STALE_S + 3 * chain.next_pace.idle_block_ms / 1000
-    return linked < min(chain.quorum().weak, others) or now - visits.moved_at > stale_s
+    return linked < min(chain.quorum().weak, len(others)) or now - visits.moved_at > stale_s
 
 
 def addresses_of(visits: Visits) -> list[Address]:
@@ -171,7 +173,7 @@ async def _visit(visits: Visits, address: Address) -> None:
                 if time.monotonic() >= over_s:
                     break
             else:
-                visits.has_all = True
+                visits.has_all = _has_anchor(visits)
     except (P2pError, DecodeError, InvalidBlock, Unhelpful) as problem:
         visits.is_turned_away |= isinstance(problem, NotWelcome)
         visits.failures[address] = min(visits.failures[address] + 1, FAILURES_MAX)
@@ -181,6 +183,14 @@ async def _visit(visits: Visits, address: Address) -> None:
     if visits.replica.chain.tip.height > height:
         details = {"peer": _text(address), "height": visits.replica.chain.tip.height}
         log.info("caught up by a visit", extra=details)
+
+
+def _has_anchor(visits: Visits) -> bool:
+    """Whether the chain here has come to the invite's block: below it nobody has "no more".
+
+    Who has pruned what comes next has nothing to give either.
+    """
+    return visits.anchor is None or visits.replica.chain.tip.height >= visits.anchor[0]
 
 
 def _text(address: Address) -> str:

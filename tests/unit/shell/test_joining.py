@@ -520,6 +520,18 @@ async def test_a_snapshot_from_before_the_block_of_the_invite_is_not_taken(party
     assert not await take_snapshot(party.joining)
 
 
+async def test_learners_have_no_say_in_whether_and_from_which_height_a_snapshot_comes(
+    party: Party,
+) -> None:
+    """One liar is among the voters; whoever learns is no voter yet, however many they are."""
+    true = await ask_offers(party.joining.network)
+    lie = SnapshotOffer(oldest_block=2**40, oldest_state=2**40, newest_state=2**41)
+    learner = ReplicaId(7)
+
+    assert choose_height(party.joining, {**true, 1: lie, learner: lie}) == BLOCKS - 1
+    assert choose_height(party.joining, {learner: lie}) is None
+
+
 async def offer_older(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
     offer = decode(SnapshotOffer, await answer_offer(snapshots, peer_id, body))
     return encode(replace(offer, newest_state=offer.newest_state - 1))

@@ -31,6 +31,7 @@ from ledger.blocks import BlockBodies, Header, header_digest
 from ledger.parameters import Parameters
 from node import Node, running_node
 from p2p.config import NetworkConfig
+from p2p.errors import RequestRefused
 from p2p.network import Network
 from shell.clock import Clock
 from shell.kinds import KIND_RULES, Kind
@@ -38,9 +39,10 @@ from shell.mending import CERTIFIED_BYTES_MAX, BlockCopy, answer_copy
 from shell.ports import ChainReads
 from shell.receiving import receive
 from shell.standing import Stage, stage_of
-from shell.visits import addresses_of
+from shell.visits import BLOCKS_PER_ASK, addresses_of, is_cut_off
 from shell.welcome import GUEST_KINDS
 from tests.unit.p2p.loopback import new_identity, until
+from tests.unit.shell.one_of_four import PEER, running_one
 
 PASSPHRASE = "nine words that nobody guesses"
 STRANGER = ReplicaId(7)
@@ -235,6 +237,49 @@ async def test_a_liar_at_a_known_address_is_believed_nothing(
 
         assert header_at(stranger, goal) == header_at(here.member, goal)
         assert not stranger.replica.is_stopped
+
+
+async def test_who_has_nothing_to_give_below_the_block_of_the_invite_is_no_sign_of_the_end(
+    tmp_path: Path,
+) -> None:
+    """It has pruned what comes next, or lies; the operator is not told that all is there."""
+
+    def have_nothing(_found: CertifiedBlock) -> CertifiedBlock:
+        raise RequestRefused("not_here")
+
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        (port,) = free_ports(1)
+        answered = await stack.enter_async_context(lying(here, port, have_nothing))
+        invite = invite_of(here, port)
+        here.member.network.serve(Kind.FIND_BLOCK, refuse)
+        stranger = await stack.enter_async_context(joined(here, invite))
+
+        await until(lambda: answered["lies"] > 2 * BLOCKS_PER_ASK)
+
+        assert stranger.chain.tip.height == 0
+        assert stage_of(stranger.visits) is Stage.FOLLOWING
+
+
+async def refuse(_peer_id: int, _body: bytes) -> bytes:
+    raise RequestRefused("not_here")
+
+
+async def test_links_with_others_than_the_members_of_the_chain_here_are_not_counted(
+    tmp_path: Path,
+) -> None:
+    """Nodes of an invite and learners are peers too; the core asks none of them for a block."""
+    async with running_one(tmp_path) as here:
+        chain, visits = here.node.chain, here.node.visits
+        four = chain.next_set.members
+        found = {}
+        for absent in (2, PEER):
+            members = tuple(one for one in four if one.index != absent)
+            chain.next_set = replace(chain.next_set, members=members)
+            found[absent] = is_cut_off(visits)
+        chain.next_set = replace(chain.next_set, members=four)
+
+        assert found == {2: False, PEER: True}
 
 
 async def test_a_chain_without_the_block_that_the_invite_names_is_not_followed(
