@@ -6,11 +6,11 @@ the ledger has ever named for a node that was not removed since: a learner's, an
 whose keys changed while it slept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from crypto.schema import decode
-from ledger.contracts.governance import EPOCH_PREFIX, EpochEntry, get_latest_epoch
+from crypto.validators import ReplicaId
+from ledger.contracts.governance import get_epoch, get_latest_epoch
 from ledger.nodes import NodeStanding, get_nodes
 from ledger.state import StateView
 from shell.chain import Chain
@@ -19,7 +19,13 @@ from shell.kinds import Kind
 GUEST_KINDS: Final = frozenset({int(Kind.FIND_BLOCK)})
 """What a guest may ask: certified data alone."""
 
-EPOCHS_MAX: Final = 4_096
+
+@dataclass(slots=True, kw_only=True)
+class Former:
+    """The TLS pins of every node in the sets of the first `epochs` epochs: what was, stays."""
+
+    epochs: int = 0
+    pins: dict[ReplicaId, set[bytes]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +36,7 @@ class Welcome:
     is_open: bool = False
     height: int = -1
     pins: frozenset[bytes] = frozenset()
+    former: Former = field(default_factory=Former)
 
 
 def answer_guest(welcome: Welcome, pin: bytes) -> frozenset[int] | None:
@@ -38,21 +45,30 @@ def answer_guest(welcome: Welcome, pin: bytes) -> frozenset[int] | None:
         return GUEST_KINDS
     if welcome.height != welcome.chain.tip.height:
         welcome.height = welcome.chain.tip.height
-        welcome.pins = known_pins(welcome.chain.view())
+        welcome.pins = known_pins(welcome.chain.view(), welcome.former)
     return GUEST_KINDS if pin in welcome.pins else None
 
 
-def known_pins(view: StateView) -> frozenset[bytes]:
-    """Return every TLS pin that the ledger names, or named, for a node that is not removed."""
-    staying = {node.index: node for node in get_nodes(view) if not _is_removed(node.standing)}
-    pins = {node.tls_pin for node in staying.values()}
-    pins |= {node.former_tls_pin for node in staying.values() if node.former_tls_pin is not None}
-    if get_latest_epoch(view).epoch:  # Without a change, the nodes say it all.
-        for _, encoded in view.scan(EPOCH_PREFIX, limit=EPOCHS_MAX):
-            members = decode(EpochEntry, encoded).validators.members
-            pins |= {member.tls_pin for member in members if member.index in staying}
+def known_pins(view: StateView, former: Former) -> frozenset[bytes]:
+    """Return every TLS pin that the ledger names, or named, for a node that is not removed.
+
+    Only epochs that `former` does not know yet are read: whoever calls makes this node look again
+    with every block.
+    """
+    _read_epochs(view, former)
+    pins: set[bytes] = set()
+    for node in get_nodes(view):
+        if node.standing is not NodeStanding.REMOVED:
+            pins |= {node.tls_pin, *former.pins.get(node.index, ())}
+            if node.former_tls_pin is not None:
+                pins.add(node.former_tls_pin)
     return frozenset(pins)
 
 
-def _is_removed(standing: NodeStanding) -> bool:
-    return standing is NodeStanding.REMOVED
+def _read_epochs(view: StateView, former: Former) -> None:
+    for number in range(former.epochs, get_latest_epoch(view).epoch + 1):
+        entry = get_epoch(view, number)
+        assert entry is not None, "every epoch has an entry"
+        for member in entry.validators.members:
+            former.pins.setdefault(member.index, set()).add(member.tls_pin)
+        former.epochs = number + 1
