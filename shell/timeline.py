@@ -74,7 +74,8 @@ class Timeline:
     """Times are those of `clock_s` (monotonic); `marks` are those of the height under agreement.
 
     `started_s` is the start, `fenced_s` when the fence was raised last in this run, or the start,
-    `executed_s` when the last block was executed, or the start. `left` are the views that were left
+    `executed_s` when the last block was executed, or the start, and `proposed_s` when its first
+    proposal was here, None if it came without. `left` are the views that were left
     so far, by why. `phases` and `latency` are in
     seconds. `commits` has the highest height for which a member's commit came, `votes_missing` how
     many blocks went by without one. `lag` is the loop's, `sync` the journal's.
@@ -84,6 +85,7 @@ class Timeline:
     started_s: float = field(init=False)
     fenced_s: float = field(init=False)
     executed_s: float = field(init=False)
+    proposed_s: float | None = None
     left: Counter[Departure] = field(default_factory=Counter)
     marks: dict[str, float] = field(default_factory=dict)
     phases: dict[str, Histogram] = field(
@@ -168,7 +170,7 @@ def note_executed(
             timeline.votes_missing[index] += 1
     place = {"height": block.height, "view": block.view, "digest8": block.digest.hex()[:8]}
     log.info("block", extra={**place, "transactions": count, **took_ms})
-    timeline.executed_s = now_s
+    timeline.executed_s, timeline.proposed_s = now_s, timeline.marks.get("proposed")
     timeline.marks.clear()
 
 

@@ -8,7 +8,10 @@ nobody: then there is more to do than fits.
 
 *Slow*: during a whole window, as long as the bound, either more than one block's worth waited and
 far fewer transactions were decided than in the best window lately; or blocks that were due took
-most of the timeout, and several times what they took at best.
+most of the timeout, and several times what they took at best. And, whatever was best: if its
+proposals come most of the timeout after they are due, one window after the other, while the others'
+links answer at once and this process is not held up itself. Until its proposal is here a block
+waits for the primary alone, so that needs no better primary to compare with.
 
 The bound doubles after a change that did not help, and falls back once what waited then is gone:
 a consortium that is merely overloaded must not spin through its members. All times are in
@@ -26,6 +29,12 @@ PASSED_OVER_MIN: Final = 3
 
 FAR_BELOW: Final = 4
 """A window is slow below the best one divided by this, or above the best delay times this."""
+
+LATE_WINDOWS_MIN: Final = 2
+"""Windows in a row in which proposals came late."""
+
+NEAR_PARTS: Final = 8
+"""Round trips, and absences of our own, below the timeout divided by this explain no late one."""
 
 DELAYS_MIN: Final = 3
 DELAYS_MAX: Final = 1_024
@@ -62,12 +71,18 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Window:
-    """What one stretch of time showed; `is_saturated` while more than a block's worth waited."""
+    """What one stretch of time showed; `is_saturated` while more than a block's worth waited.
+
+    `delays_ms` is how long due blocks took, `waits_ms` how long until their proposals were here;
+    `is_near` while neither the network nor our own absence explains such a wait.
+    """
 
     start_ms: int
     transactions: int = 0
     delays_ms: list[int] = field(default_factory=list)
+    waits_ms: list[int] = field(default_factory=list)
     is_saturated: bool = True
+    is_near: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,9 +90,9 @@ class Watch:
     """What is remembered of the base primary, and the best that was seen of any.
 
     `base` is a member in an epoch; it passed over what came at `passed_ms` that many times.
-    `due_ms` is since when a block is due. `complained_ms` is when this node complained last,
-    `unhelped` about what, until a change has helped; what arrived before `resent_ms` was sent
-    again.
+    `due_ms` is since when a block is due; `late_windows` in a row its proposals came late.
+    `complained_ms` is when this node complained last, `unhelped` about what, until a change has
+    helped; what arrived before `resent_ms` was sent again.
     """
 
     bound_ms: int
@@ -92,6 +107,7 @@ class Watch:
     complained_ms: int = 0
     unhelped: Suspicion | None = None
     due_ms: int | None = None
+    late_windows: int = 0
     window: Window = field(default_factory=lambda: Window(start_ms=0))
     best_per_s: int = 0
     best_delay_ms: int | None = None
@@ -102,11 +118,20 @@ def bound_ms(watch: Watch) -> int:
     return watch.bound_ms << watch.doublings
 
 
-def on_block(watch: Watch, transactions: int, waiting: Waiting, now_ms: int) -> None:
-    """Take in a decided block, and what waits after it."""
+def on_block(
+    watch: Watch,
+    transactions: int,
+    waiting: Waiting,
+    now_ms: int,
+    *,
+    proposed_ms: int | None = None,
+) -> None:
+    """Take in a decided block, what waits after it, and when it was proposed, if that is known."""
     watch.window.transactions += transactions
     if watch.due_ms is not None and len(watch.window.delays_ms) < DELAYS_MAX:
         watch.window.delays_ms.append(now_ms - watch.due_ms)
+        if proposed_ms is not None:
+            watch.window.waits_ms.append(max(0, proposed_ms - watch.due_ms))
     is_due = transactions > 0 or waiting.count > 0
     watch.due_ms = now_ms if is_due else None
     if transactions >= waiting.block_max:
@@ -120,8 +145,18 @@ def on_block(watch: Watch, transactions: int, waiting: Waiting, now_ms: int) -> 
         watch.passed_over = watch.passed_over + 1 if is_same else 1
 
 
-def look(watch: Watch, base: tuple[Epoch, ReplicaId], waiting: Waiting, now_ms: int) -> Finding:
-    """Judge the base primary now; called several times within a bound."""
+def look(
+    watch: Watch,
+    base: tuple[Epoch, ReplicaId],
+    waiting: Waiting,
+    now_ms: int,
+    *,
+    is_near: bool = False,
+) -> Finding:
+    """Judge the base primary now; called several times within a bound.
+
+    `is_near`: round trips and our own absences are short at present (`NEAR_PARTS`).
+    """
     if base != watch.base:
         _on_base(watch, base, now_ms)
     if watch.due_ms is None and waiting.count:
@@ -129,6 +164,7 @@ def look(watch: Watch, base: tuple[Epoch, ReplicaId], waiting: Waiting, now_ms: 
     _settle(watch, waiting)
     if waiting.count <= waiting.block_max:
         watch.window.is_saturated = False
+    watch.window.is_near = watch.window.is_near and is_near
     slow, censoring = _slow(watch, now_ms), _censoring(watch, waiting, now_ms)
     suspicion = censoring or slow
     if suspicion is not None:
@@ -143,6 +179,7 @@ def _on_base(watch: Watch, base: tuple[Epoch, ReplicaId], now_ms: int) -> None:
     watch.has_complained = False
     watch.window = Window(start_ms=now_ms)
     watch.due_ms = None
+    watch.late_windows = 0
 
 
 def _settle(watch: Watch, waiting: Waiting) -> None:
@@ -171,12 +208,15 @@ def _slow(watch: Watch, now_ms: int) -> Suspicion | None:
     if elapsed_ms < length_ms:
         return None
     watch.window = Window(start_ms=now_ms)
-    is_slow = _has_slow_blocks(watch, window)
+    is_late = _has_late_proposals(watch, window)
+    watch.late_windows = watch.late_windows + 1 if is_late else 0
+    is_slow = _has_slow_blocks(watch, window) or watch.late_windows >= LATE_WINDOWS_MIN
     if window.is_saturated:
         per_s = window.transactions * 1000 // elapsed_ms
         is_slow = is_slow or per_s * FAR_BELOW < watch.best_per_s
         watch.best_per_s = max(per_s, watch.best_per_s - watch.best_per_s // FORGET_PARTS)
-    if watch.unhelped is Suspicion.SLOW and not is_slow and not watch.has_complained:
+    is_well = not is_slow and not is_late
+    if watch.unhelped is Suspicion.SLOW and is_well and not watch.has_complained:
         _forgive(watch)  # A whole window of another primary was well.
     return Suspicion.SLOW if is_slow else None
 
@@ -191,6 +231,12 @@ def _has_slow_blocks(watch: Watch, window: Window) -> bool:
         return False
     watch.best_delay_ms = best_ms + best_ms // FORGET_PARTS + 1
     return delay_ms > watch.timeout_ms // 2 and delay_ms > best_ms * FAR_BELOW
+
+
+def _has_late_proposals(watch: Watch, window: Window) -> bool:
+    if not window.is_near or len(window.waits_ms) < DELAYS_MIN:
+        return False
+    return sum(window.waits_ms) // len(window.waits_ms) > watch.timeout_ms // 2
 
 
 def _complain(watch: Watch, suspicion: Suspicion, now_ms: int) -> Suspicion | None:

@@ -11,12 +11,15 @@ from typing import Final
 from config import Timeouts
 from consensus.events import PrimarySuspected
 from consensus.state import primary_at
+from crypto.validators import ReplicaId
 from crypto.votes import FIRST_VIEW
 from ledger.owed import count_admissible, note_crowded, owed_between, owed_since_ms
 from ledger.pool import Entry
+from p2p.statistics import PeerState
 from shell.chain import Chain
 from shell.replica import Replica, deliver
-from shell.watch import Waiting, Watch, look, on_block
+from shell.timeline import since_ms
+from shell.watch import NEAR_PARTS, Waiting, Watch, look, on_block
 
 LOOK_S: Final = 0.25
 RESEND_MAX: Final = 64
@@ -50,7 +53,10 @@ def note_block(watching: Watching, transactions: int) -> None:
     """Take in a block that was just executed; what it decided has left the pool."""
     now_ms = watching.replica.clock.now_ms()
     waiting = find_waiting(watching.replica.chain, now_ms)
-    on_block(watching.watch, transactions, waiting, now_ms)
+    timeline = watching.replica.timeline
+    at_s = timeline.proposed_s
+    proposed_ms = None if at_s is None else now_ms - since_ms(timeline, at_s)
+    on_block(watching.watch, transactions, waiting, now_ms, proposed_ms=proposed_ms)
 
 
 def look_now(watching: Watching) -> None:
@@ -60,12 +66,33 @@ def look_now(watching: Watching) -> None:
     now_ms = replica.clock.now_ms()
     base = primary_at(state, FIRST_VIEW)
     watched = (state.members.epoch, base)
-    finding = look(watching.watch, watched, find_waiting(replica.chain, now_ms), now_ms)
+    waiting, is_near = find_waiting(replica.chain, now_ms), _is_near(watching, base)
+    finding = look(watching.watch, watched, waiting, now_ms, is_near=is_near)
     if finding.resend_ms is not None:
         since_ms, before_ms = finding.resend_ms
         watching.resend(owed_between(pool, since_ms, before_ms, limit=RESEND_MAX))
     if finding.suspicion is not None and base != state.config.replica:
         deliver(replica, PrimarySuspected(primary=base, reason=finding.suspicion))
+
+
+def _is_near(watching: Watching, base: ReplicaId) -> bool:
+    """Whether most others answer pings at once, and this process was not held up lately.
+
+    The base is not asked: it could make itself look far by answering late.
+    """
+    replica, most_ms = watching.replica, watching.watch.timeout_ms // NEAR_PARTS
+    links = replica.network.statistics().peers
+    rtts_ms = sorted(
+        link.rtt_ms
+        for link in links
+        if link.rtt_ms is not None
+        and link.state is PeerState.CONNECTED
+        and link.peer_id != base
+        and link.peer_id in replica.state.members.order
+    )
+    if len(rtts_ms) < max(1, replica.state.members.quorum.strong - 2):
+        return False
+    return rtts_ms[len(rtts_ms) // 2] < most_ms and replica.timeline.lag.value_ms() < most_ms
 
 
 def find_waiting(chain: Chain, now_ms: int) -> Waiting:

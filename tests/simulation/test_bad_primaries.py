@@ -4,6 +4,8 @@ The watch is the shell's (`shell.watch`), fed from the simulated nodes on virtua
 node feeds it. Each story is told twice: unwatched it must go wrong, or the test would show nothing.
 """
 
+from dataclasses import replace
+
 from consensus.state import Departure
 from tests.simulation.byzantine import Behaviour, Censor, Slow
 from tests.simulation.cluster import Cluster, start_cluster
@@ -86,3 +88,22 @@ def test_a_primary_just_under_the_timeout_is_replaced() -> None:
 
     assert Departure.COMPLAINT_SLOW not in before
     assert Departure.COMPLAINT_SLOW in departures(cluster)
+
+
+def test_a_primary_that_is_slow_from_the_first_block_on_is_replaced() -> None:
+    """There was never a better one to compare it with: its proposals are late by themselves."""
+    unwatched = run(Slow(for_ms=800), is_watched=False, seed=5)
+    watched = run(Slow(for_ms=800), is_watched=True, seed=5)
+
+    assert Departure.COMPLAINT_SLOW not in departures(unwatched)
+    assert Departure.COMPLAINT_SLOW in departures(watched)
+
+
+def test_a_primary_that_is_far_away_like_everybody_is_left_alone() -> None:
+    with ideal_world():
+        cluster = bad_cluster(Slow(for_ms=800), 6)
+        cluster.faults = replace(cluster.faults, delay_max_ms=90)
+        watch_all(cluster)
+        cluster.run(until_ms=RUN_MS)
+
+    assert Departure.COMPLAINT_SLOW not in departures(cluster)

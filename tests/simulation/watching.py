@@ -4,15 +4,16 @@ What `shell.watching` does on an event loop is done here by entries of the clust
 times a second the node looks, sends again what waits, and tells the core of a suspicion.
 """
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from consensus.events import PrimarySuspected
-from consensus.state import primary_at
+from consensus.state import height_of, primary_at
 from crypto.votes import FIRST_VIEW
 from ledger.owed import owed_between
 from shell.proposals import HASH_BYTES
-from shell.watch import Waiting, Watch, look, on_block
+from shell.watch import NEAR_PARTS, Waiting, Watch, look, on_block
 from shell.watching import find_waiting
 from tests.simulation.cluster import BASE_TIMEOUT_MS, Cluster
 from tests.simulation.host import Host, gossip, tell
@@ -23,32 +24,49 @@ BOUND_MS: Final = 3_000
 RESEND_MAX: Final = 64
 
 
+@dataclass(slots=True)
+class Seen:
+    """What one start has looked at so far: its watch, the last height, first looks at proposals."""
+
+    boots: int
+    height: int
+    watch: Watch = field(
+        default_factory=lambda: Watch(bound_ms=BOUND_MS, timeout_ms=BASE_TIMEOUT_MS)
+    )
+    proposed_ms: dict[int, int] = field(default_factory=dict)
+
+
 def watch_all(cluster: Cluster) -> None:
     """Give every correct node a watch."""
     for host in cluster.correct():
-        _look_later(cluster, host, _new_watch(), 0, host.boots)
+        _look_later(cluster, host, Seen(boots=host.boots, height=0))
 
 
-def _look_later(cluster: Cluster, host: Host, watch: Watch, height: int, boots: int) -> None:
-    action = partial(_look, cluster, host, watch, height, boots)
-    cluster.at(LOOK_MS, "look", action, moves=host.seat)
+def _look_later(cluster: Cluster, host: Host, seen: Seen) -> None:
+    cluster.at(LOOK_MS, "look", partial(_look, cluster, host, seen), moves=host.seat)
 
 
-def _look(cluster: Cluster, host: Host, watch: Watch, height: int, boots: int) -> None:
+def _look(cluster: Cluster, host: Host, seen: Seen) -> None:
     """Take in the blocks since the last look, then judge; a start remembers nothing."""
     if host.state is None:
-        _look_later(cluster, host, watch, height, boots)
+        _look_later(cluster, host, seen)
         return
-    if host.boots != boots:
-        watch, height, boots = _new_watch(), host.application.height, host.boots
-    _look_later(cluster, host, watch, host.application.height, boots)
+    if host.boots != seen.boots:
+        seen = Seen(boots=host.boots, height=host.application.height)
+    _look_later(cluster, host, seen)
     now_ms, waiting = _waiting(cluster, host)
-    for one in range(height + 1, host.application.height + 1):
+    for one in range(seen.height + 1, host.application.height + 1):
         certified = host.application.certified(one)
         assert certified is not None, "an executed block is stored"
-        on_block(watch, len(certified.block.payload) // HASH_BYTES, waiting, now_ms)
+        transactions = len(certified.block.payload) // HASH_BYTES
+        proposed_ms = seen.proposed_ms.pop(one, now_ms - LOOK_MS)  # Or since the last look.
+        on_block(seen.watch, transactions, waiting, now_ms, proposed_ms=proposed_ms)
+    seen.height = host.application.height
+    if host.state.instance.proposal is not None:
+        seen.proposed_ms.setdefault(height_of(host.state), now_ms)
     base = primary_at(host.state, FIRST_VIEW)
-    finding = look(watch, (host.state.members.epoch, base), waiting, now_ms)
+    watched = (host.state.members.epoch, base)
+    finding = look(seen.watch, watched, waiting, now_ms, is_near=_is_near(cluster))
     if finding.resend_ms is not None:
         since_ms, before_ms = finding.resend_ms
         pool = ledger_of(host).running.pool
@@ -58,8 +76,11 @@ def _look(cluster: Cluster, host: Host, watch: Watch, height: int, boots: int) -
         tell(host, PrimarySuspected(primary=base, reason=finding.suspicion))
 
 
-def _new_watch() -> Watch:
-    return Watch(bound_ms=BOUND_MS, timeout_ms=BASE_TIMEOUT_MS)
+def _is_near(cluster: Cluster) -> bool:
+    """Whether pings would come back soon: here the network says how bad it is."""
+    faults = cluster.faults
+    is_even = not faults.loss and not faults.stragglers
+    return is_even and 2 * faults.delay_max_ms < BASE_TIMEOUT_MS // NEAR_PARTS
 
 
 def _waiting(cluster: Cluster, host: Host) -> tuple[int, Waiting]:

@@ -182,14 +182,62 @@ def test_a_little_slower_is_not_slow(delay_ms: int) -> None:
     assert all(finding.suspicion is None for finding in found)
 
 
-def quick(watch: Watch, since_ms: int, until_ms: int, *, delay_ms: int) -> list[Finding]:
-    """A light load: one transaction after the other, each decided after the same delay."""
+def quick(
+    watch: Watch,
+    since_ms: int,
+    until_ms: int,
+    *,
+    delay_ms: int,
+    late_ms: int | None = None,
+    is_near: bool = True,
+    primary: int = 0,
+) -> list[Finding]:
+    """A light load: one transaction after the other, each decided after the same delay.
+
+    Each proposal is here after `late_ms`, a tenth of the delay if None.
+    """
     found = []
-    for now_ms in range(since_ms, until_ms, 2_000):
-        found.append(look(watch, base(0), waiting(now_ms), now_ms))
-        on_block(watch, 1, NOTHING, now_ms + delay_ms)
-        on_block(watch, 0, NOTHING, now_ms + 2 * delay_ms)
+    late_ms = delay_ms // 10 if late_ms is None else late_ms
+    for now_ms in range(since_ms, until_ms, 4_000):
+        found.append(look(watch, base(primary), waiting(now_ms), now_ms, is_near=is_near))
+        first_ms, second_ms = now_ms + delay_ms, now_ms + 2 * delay_ms
+        on_block(watch, 1, NOTHING, first_ms, proposed_ms=now_ms + late_ms)
+        on_block(watch, 0, NOTHING, second_ms, proposed_ms=first_ms + late_ms)
     return found
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "is_near", "expected"),
+    [
+        (1_400, True, [Suspicion.SLOW]),
+        (1_400, False, []),  # Far from everybody, or our own absence.
+        (900, True, []),  # Less than half of the timeout.
+        (150, True, []),  # It is the votes of others that come late.
+    ],
+)
+def test_a_primary_that_is_slow_from_the_first_block_on(
+    late_ms: int, is_near: bool, expected: list[Suspicion]
+) -> None:
+    """Nothing better was ever seen: its own proposals accuse it, if nothing else explains them."""
+    watch = make_watch()
+
+    found = quick(watch, 0, 120_000, delay_ms=1_500, late_ms=late_ms, is_near=is_near)
+
+    assert [finding.suspicion for finding in found if finding.suspicion] == expected
+
+
+def test_one_late_window_suspects_nobody_and_helps_nobody() -> None:
+    """A bad minute is no habit; and where all are late, changes must become rarer."""
+    watch = make_watch()
+
+    once = quick(watch, 0, 24_000, delay_ms=1_500, late_ms=1_400)
+    well = quick(watch, 24_000, 72_000, delay_ms=1_500, late_ms=100)
+    for number in range(4):
+        start_ms = 72_000 + number * 400_000
+        quick(watch, start_ms, start_ms + 400_000, delay_ms=1_500, late_ms=1_400, primary=number)
+
+    assert all(finding.suspicion is None for finding in once + well)
+    assert watch.doublings == 3, "each of the four was late, no change helped"
 
 
 def test_an_idle_consortium_suspects_nobody() -> None:
