@@ -126,7 +126,6 @@ async def visiting(
             await asyncio.wait([link.lost], timeout=dial_terms.shutdown_s)
             link.abort("visit_over")  # Who takes no farewell is not waited for.
             await asyncio.wait([link.lost])
-            link.abort("visit_over")
 
 
 def _refuse_message(_peer_id: int, _kind: int, _body: bytes) -> None:

@@ -3,14 +3,15 @@
 A right that has ended is in a decided block. A node that does not have that block yet has a tip
 from before it, so the age of the tip bounds what it can have missed, whoever its peers are and
 whatever they say; an idle chain decides a block every `idle_block_ms`. What peers say only makes it
-stop earlier: it serves while f + 1 of them have lately been no further than itself.
+stop earlier: it serves while f + 1 members have lately been no further than itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from consensus.messages import Status
 from crypto.quorum import QuorumSystem
+from crypto.validators import ReplicaId, ValidatorSet
 from shell.replica import Replica
 
 HEARD_MS: Final = 10_000
@@ -29,8 +30,19 @@ def is_fresh(replica: Replica) -> bool:
         tip_time_ms=chain.tip.time_ms,
         idle_block_ms=chain.parameters().idle_block_ms,
         quorum=chain.quorum(),
-        heard=replica.statuses.values(),
+        heard=words_of_members(replica.statuses, chain.next_set),
     )
+
+
+def words_of_members(
+    statuses: Mapping[int, tuple[Status, int]], validators: ValidatorSet
+) -> list[tuple[Status, int]]:
+    """Return the heartbeats of members: a learner is a peer too, and is behind by its nature."""
+    return [
+        heard
+        for peer_id, heard in statuses.items()
+        if validators.member(ReplicaId(peer_id)) is not None
+    ]
 
 
 def max_staleness_ms(idle_block_ms: int) -> int:

@@ -1,11 +1,14 @@
 """A node that may have missed the end of a right serves nothing, whatever its peers say."""
 
+from pathlib import Path
+
 import pytest
 
 from consensus.messages import Status
 from crypto.quorum import QuorumSystem
 from crypto.votes import FIRST_VIEW, Height
-from shell.freshness import HEARD_MS, is_fresh_at, max_staleness_ms
+from shell.freshness import HEARD_MS, is_fresh_at, max_staleness_ms, words_of_members
+from tests.unit.shell.live_chain import make_live_chain
 
 IDLE_MS = 5_000
 TIP_HEIGHT, TIP_MS = 40, 1_000_000
@@ -49,6 +52,16 @@ def test_old_words_of_peers_do_not_count() -> None:
     level = TIP_HEIGHT + 1
 
     assert not serves(after_ms=HEARD_MS + 2, heard=[(level, 1), (level, 1)])
+
+
+def test_only_members_have_a_say(tmp_path: Path) -> None:
+    """Learners catch up, so they are behind; and nodes of an invite may be anybody."""
+    four = make_live_chain(tmp_path).chain.next_set
+    told = {number: (status_of(number), TIP_MS) for number in (1, 3, 4, 9)}
+
+    found = words_of_members(told, four)
+
+    assert found == [told[1], told[3]]
 
 
 @pytest.mark.parametrize("members", [1, 4, 7])
