@@ -179,7 +179,7 @@ def assemble(
     chain = open_founded_chain(database, document, pool, world_limits(config.limits))
     invite = load_invite(layout.invite) if layout.invite.exists() else None
     invited = None if invite is None else make_invited(invite)
-    check_own_keys(chain, keys, has_joined=invite is not None)
+    check_own_keys(chain, keys, is_new=invite is None and not layout.place.exists())
     verifier = Verifier(config.limits.verify_workers)
     routes: dict[int, Callable[[int, bytes], None]] = {}
     network = make_network(

@@ -117,13 +117,15 @@ def is_mute(chain: Chain, keys: OwnKeys, validators: ValidatorSet) -> bool:
     return keys.is_missing
 
 
-def check_own_keys(chain: Chain, keys: OwnKeys, *, has_joined: bool) -> None:
+def check_own_keys(chain: Chain, keys: OwnKeys, *, is_new: bool) -> None:
     """Raise `NotAMember` or `ForeignKeys` where starting the node can only be a mistake.
 
-    A node that joined may be nobody yet, or hold keys that are not voted in yet.
+    Only of a founder that never ran (`is_new`) the chain here must know the keys. A node that
+    joined may be nobody yet; one whose ledger was moved aside, or put back from a backup, is back
+    at a height at which its present keys were not in force.
     """
     _use_keys(chain, keys)
-    if has_joined:
+    if not is_new:
         return
     replica = keys.replica
     entry = get_node(chain.view(), replica)

@@ -122,8 +122,10 @@ def check_layout(root: Path) -> NodeLayout:
     for file in (layout.config, layout.genesis):
         if not file.is_file():
             raise LayoutInvalid(f"{file} is missing: restore it, or join the consortium again")
-    if layout.arrived.is_dir() and not layout.ledger.exists():
-        SYSTEM_FILES.make_directory(layout.ledger)  # A crash while one took the other's place.
+    if not layout.ledger.exists() and (layout.arrived.is_dir() or layout.place.exists()):
+        # A crash while one took the other's place, or an operator who moved a damaged one aside:
+        # the node rebuilds it from its peers, and its journal knows what it has signed.
+        SYSTEM_FILES.make_directory(layout.ledger)
         layout.ledger.chmod(0o700)
     for directory in (root, *layout.directories):
         if not directory.is_dir():

@@ -220,7 +220,6 @@ async def test_a_damaged_block_is_never_served_and_the_ledger_rebuilds_from_peer
     assert str(ledger) in told, told[-2000:]
 
     shutil.move(ledger, ledger.with_name("ledger.damaged"))
-    ledger.mkdir(mode=0o700)
     assert start_one(four, member) != pid
     await asyncio.to_thread(wait_height, [member], max(height_of(one) for one in others) + 1)
     check_one_history(four.members)

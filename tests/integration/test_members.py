@@ -107,6 +107,28 @@ async def test_every_validator_is_re_keyed_under_load_one_of_them_while_it_is_do
 
 
 @pytest.mark.timeout(300)
+async def test_a_re_keyed_founder_whose_ledger_was_moved_aside_fetches_it_anew_and_votes(
+    four: Consortium,
+) -> None:
+    """At genesis the ledger names keys that it does not have any more."""
+    founder = four.member(D)
+    await decide_change(four, make_rekeying(four, founder), D)
+    await wait_rekeyed(founder)
+    await asyncio.to_thread(stop_one, founder)
+    (founder.directory / "ledger").rename(founder.directory / "ledger.damaged")
+
+    start_one(four, founder)
+
+    await asyncio.to_thread(wait_height, four.members, height_of(four.member(A)) + 1)
+    await wait_until_async(
+        lambda: ask(founder, "/v1/consensus")["fenced"] is None, "it votes again"
+    )
+    await asyncio.to_thread(kill, four.member(A))
+    await asyncio.to_thread(wait_height, four.members[1:], height_of(four.member(B)) + 3)
+    check_one_history(four.members[1:])
+
+
+@pytest.mark.timeout(300)
 async def test_a_dead_validator_is_removed_and_the_others_go_on(four: Consortium) -> None:
     await asyncio.to_thread(kill, four.member(D))
     await decide_change(four, RemoveValidator(index=ReplicaId(3)), A)

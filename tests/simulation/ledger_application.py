@@ -98,7 +98,7 @@ class LedgerApplication:
     `written` repeats the journal, decoded, for those who watch; `censored` is the account from
     which a liar takes nothing; `refused` counts why offered transactions were not pooled.
     `keystore` and `network` are there where members change: then keys and links follow the ledger.
-    `invited` is whom the invite of a node that joined names.
+    `invited` is whom the invite of a node that joined names, `has_run` that it was started before.
     """
 
     founding: Founding
@@ -114,6 +114,7 @@ class LedgerApplication:
     network: Network | None = None
     following: Following | None = None
     invited: Invited | None = None
+    has_run: bool = False
     refused: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -197,7 +198,9 @@ class LedgerApplication:
         if self.keystore is None or self.network is None:
             return
         keys = open_keys(self.keystore, self.replica)
-        check_own_keys(chain, keys, has_joined=True)
+        is_new = self.invited is None and not self.has_run
+        check_own_keys(chain, keys, is_new=is_new)
+        self.has_run = True
         self.following = make_following(chain, self.network, keys, self.invited)
         self.network.set_identity(shown_by(keys.present))
         self.network.set_peers(self.following.peers, self_id=self.following.self_id)

@@ -17,6 +17,7 @@ from shell.membership import (
     MembershipError,
     NotAMember,
     check_own_keys,
+    is_mute,
     own_id,
     peers_for,
     peers_of,
@@ -101,7 +102,18 @@ def test_a_node_that_can_only_be_a_mistake_does_not_start(
     keys = foreign_keys(tmp_path / "keys", index)
 
     with pytest.raises(error, match=str(index)):
-        check_own_keys(chain_in(tmp_path), keys, has_joined=False)
+        check_own_keys(chain_in(tmp_path), keys, is_new=True)
+
+
+def test_a_node_that_ran_before_starts_at_a_height_that_does_not_know_its_present_keys(
+    tmp_path: Path,
+) -> None:
+    """Its ledger was moved aside, or put back from a backup, after it was re-keyed."""
+    keys, chain = foreign_keys(tmp_path / "keys", 1), chain_in(tmp_path)
+
+    check_own_keys(chain, keys, is_new=False)
+
+    assert is_mute(chain, keys, chain.next_set), "it signs nothing there"
 
 
 def test_the_nodes_of_an_invite_are_peers_until_the_chain_here_has_its_block(

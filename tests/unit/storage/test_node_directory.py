@@ -120,6 +120,20 @@ def test_a_missing_directory_is_named(layout: NodeLayout) -> None:
         check_layout(layout.root)
 
 
+def test_a_ledger_that_was_moved_aside_is_made_anew_where_a_node_has_run(
+    layout: NodeLayout,
+) -> None:
+    layout.ledger.rename(layout.root / "ledger.damaged")
+    with pytest.raises(LayoutInvalid, match="ledger"):
+        check_layout(layout.root)
+    layout.place.touch()
+
+    check_layout(layout.root)
+
+    assert list(layout.ledger.iterdir()) == []
+    assert layout.ledger.stat().st_mode & 0o777 == 0o700
+
+
 def test_no_node_directory_is_said_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(LayoutInvalid, match="medledger init"):
         check_layout(tmp_path / "none")
