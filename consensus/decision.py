@@ -11,7 +11,7 @@ from consensus.blocks import Block
 from consensus.effects import Decide, Effect, Ignore
 from consensus.events import BlockExecuted, TimerKind
 from consensus.evidence import contradict_decision, keep_past_votes
-from consensus.fence import raise_fence
+from consensus.fence import ask_members_again, raise_fence
 from consensus.fetching import pause_fetching, stop_fetching
 from consensus.mailbox import Mailbox, views_of, votes_at
 from consensus.membership import follow
@@ -82,7 +82,10 @@ def decide(
         certificate=certificate,
     )
     keep_past_votes(state)
+    has_other_members = state.next_members.epoch != state.members.epoch
     state.members, state.next_members = state.next_members, None
+    if has_other_members:
+        ask_members_again(state)
     state.instance = Instance(mailbox=state.next_mailbox)
     state.next_mailbox = Mailbox()
     state.is_behind = False

@@ -6,8 +6,10 @@ somebody shows a start of ours that it does not know (`consensus.hearing`). Behi
 follows decisions and answers questions. It asks n - q + f others for proof of what they have
 decided; with H the highest of that, whatever it may have signed is at most at H + 2: it signed at x
 only after x - 1 was decided, by a quorum that had decided x - 2, and every n - q + f others hold a
-correct one of that quorum. So it votes again after deciding H + 3. Where f = 0 nobody may forget:
-there all others are asked, and fewer than a quorum of them cannot go on alone.
+correct one of that quorum. So it votes again after deciding H + 3. Those others are members of the
+height being agreed: where the set changes it asks again, for it may have voted in that one. Where
+f = 0 nobody may forget: there all others are asked, and fewer than a quorum of them cannot go on
+alone.
 """
 
 from typing import Final, assert_never
@@ -105,9 +107,25 @@ def collect_proof(
         fence.proven[sender] = certificate.height
     elif height == GENESIS_HEIGHT + 1:
         fence.proven.setdefault(sender, GENESIS_HEIGHT)
-    if len(fence.proven) >= others_needed(state.members.quorum):
-        highest = max(state.tip.height, *fence.proven.values())
+    proven = [fence.proven[one] for one in state.members.order if one in fence.proven]
+    if len(proven) >= others_needed(state.members.quorum):
+        highest = max(state.tip.height, *proven)
         fence.lift_height = Height(highest + FENCE_HEIGHTS)
+
+
+def ask_members_again(state: ReplicaState) -> None:
+    """Take proofs of the members alone from here on: others vote now, and have voted with us.
+
+    Those of former members say nothing about what we signed since, in this set and forgotten.
+    """
+    fence = state.fence
+    if fence is not None:
+        fence.lift_height = None
+        fence.proven = {
+            replica: height
+            for replica, height in fence.proven.items()
+            if replica in state.members.order
+        }
 
 
 def on_own_vote(

@@ -21,6 +21,7 @@ from consensus.records import Booted, FenceLifted, FenceRaised, ProposalRecord, 
 from consensus.restore import Decided, restore
 from consensus.state import ReplicaState
 from crypto.votes import Height
+from tests.simulation.ideal import make_validators
 from tests.unit.consensus.replicas import (
     accept,
     certified,
@@ -223,6 +224,26 @@ def test_a_replica_votes_again_only_after_deciding_three_more_heights() -> None:
     assert written(early) == []
     assert written(lifted) == [FenceLifted(height=Height(3))]
     assert sent(effects, Prepare) == [prepare(3, block)]
+
+
+def test_where_the_members_change_it_is_they_who_prove_how_high_we_may_have_signed() -> None:
+    """A ledger from before a change of members: those who left know nothing of our later votes."""
+    state, _ = start(3, ())
+    hand(state, 0, status(1))
+    hand(state, 1, status(1))
+    assert state.fence is not None
+    before = state.fence.lift_height
+    block = make_block("one", is_empty=True)
+    hand(state, 0, Blocks(blocks=(certified(block),)))
+    execute(state, validators=make_validators(7))
+    follow(state, "two")
+    at_the_change = state.fence.lift_height
+    proof = committed(make_block("x", height=99))
+
+    for other in (0, 1, 2, 4):
+        hand(state, other, status(100, certificate=proof))
+
+    assert (before, at_the_change, state.fence.lift_height) == (3, None, 102)
 
 
 def test_where_no_replica_may_be_faulty_all_others_must_prove_what_they_decided() -> None:
