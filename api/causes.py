@@ -81,7 +81,17 @@ def find_no_quorum(facts: Facts) -> str | None:
     missing = [state_of(facts, one) for one in facts.others if not is_voting(facts, one)]
     return (
         f"{facts.quorum} of {facts.members} members have to vote and only"
-        f" {names(voters) or 'none'} can: {'; '.join(missing)}."
+        f" {names(voters) or 'none'} can: {'; '.join(missing)}.{_way_to_others(facts)}"
+    )
+
+
+def _way_to_others(facts: Facts) -> str:
+    """Say what to do where nobody was ever reached: the members may have moved meanwhile."""
+    if any(one.heard_ms is not None or one.link == "connected" for one in facts.others):
+        return ""
+    return (
+        " If the members have moved or changed their keys while this node was down, a new invite"
+        " of theirs says where they are: `medledger join INVITE --dir DIR`."
     )
 
 

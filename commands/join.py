@@ -79,8 +79,8 @@ def invite(out: Path, **options: Any) -> None:
 @click.command()
 @click.argument("invite_file", metavar="INVITE", type=old_file)
 @click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--org", required=True, help="The hospital that runs the node, by its slug.")
-@click.option("--listen", required=True, help="host:port to listen on for the other nodes.")
+@click.option("--org", help="The hospital that runs the node, by its slug; of a new node.")
+@click.option("--listen", help="host:port to listen on for the other nodes; of a new node.")
 @click.option("--advertise", help="host:port where they reach this one; --listen when left out.")
 @click.option("--api", default="127.0.0.1:8443", show_default=True, help="host:port of the API.")
 @click.option("--api-origin", default="", help="Clients' address of the API; --api when left out.")
@@ -96,8 +96,8 @@ def join(
     invite_file: Path,
     directory: Path,
     *,
-    org: str,
-    listen: str,
+    org: str | None,
+    listen: str | None,
     advertise: str | None,
     api: str,
     api_origin: str,
@@ -108,8 +108,9 @@ def join(
 ) -> None:
     """Join a consortium with the INVITE of a member: make the node, catch up, say what comes next.
 
-    The same command again goes on where it stopped. With the keystore of a lost node restored to
-    DIR/keys the members know it again; with --index, new keys take the place of lost ones.
+    The same command again goes on where it stopped, and a newer INVITE tells a node that was down
+    where the members are now. With the keystore of a lost node restored to DIR/keys the members
+    know it again; with --index, new keys take the place of lost ones.
 
     \b
     Example:
@@ -118,14 +119,16 @@ def join(
     """
     with failures(JOIN_ERRORS):
         invited = load_invite(invite_file)
-        wishes = Wishes(
-            org=OrgId(org),
-            listen=endpoint(listen),
-            advertise=advertise or listen,
-            api=endpoint(api),
-            api_origin=api_origin,
-            index=None if index is None else ReplicaId(index),
-        )
+        wishes = None
+        if org is not None and listen is not None:
+            wishes = Wishes(
+                org=OrgId(org),
+                listen=endpoint(listen),
+                advertise=advertise or listen,
+                api=endpoint(api),
+                api_origin=api_origin,
+                index=None if index is None else ReplicaId(index),
+            )
         passphrase = read_passphrase(
             passphrase_file, what=f"the node in {directory}", is_new=not has_keys(directory)
         )

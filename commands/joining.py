@@ -52,14 +52,16 @@ def has_keys(directory: Path) -> bool:
     return (directory / "keys" / KEYSTORE_NAME).exists()
 
 
-def prepare(directory: Path, invited: Invite, passphrase: str, wishes: Wishes) -> Joined:
+def prepare(directory: Path, invited: Invite, passphrase: str, wishes: Wishes | None) -> Joined:
     """Make the directory, or go on with one that was made before; no key is ever replaced.
 
     Keys that were there may have voted, whatever the invite knows of them: with them the node gets
-    no new journal, and so starts behind the fence.
+    no new journal, and so starts behind the fence. Of one that was made before nothing is wished.
     """
     if (directory / "node.toml").exists():
         return _resume(directory, invited)
+    if wishes is None:
+        raise ValueError(f"{directory} is no node yet: give --org and --listen")
     check_slug(wishes.org)
     layout = make_layout(directory)
     had_keys = (layout.keys / KEYSTORE_NAME).exists()
@@ -135,6 +137,11 @@ def _told(stage: Stage, joined: Joined) -> str:
     match stage:
         case Stage.FOLLOWING:
             return "catching up"
+        case Stage.UNREACHED:
+            return (
+                "nobody answers at the addresses of the members: check this machine's network; if"
+                " they have moved, run this command with a new invite of theirs"
+            )
         case Stage.UNKNOWN:
             return f"the members answer only nodes that the ledger names. {next_step(joined)}"
         case Stage.WAITING:

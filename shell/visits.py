@@ -63,7 +63,7 @@ class Visits:
     vouches for. `failures` counts visits in a row that brought less than they promised. `moved_at`
     is the loop's time at which the tip was last seen to move; `has_all` says that whoever was
     visited last had nothing more, `is_turned_away` that somebody answers only keys that the ledger
-    has named, and not ours.
+    has named, and not ours, `is_unreached` that nobody was there at any known address.
     """
 
     replica: Replica
@@ -73,6 +73,7 @@ class Visits:
     failures: Counter[Address] = field(default_factory=Counter)
     has_all: bool = False
     is_turned_away: bool = False
+    is_unreached: bool = False
     seen_height: int = -1
     moved_at: float = 0.0
 
@@ -89,32 +90,63 @@ async def keep_visiting(visits: Visits, *, pause_s: float) -> None:
     """Look now and then whether this node is cut off, and visit everybody it knows of if so."""
     while True:
         if is_cut_off(visits):
-            for address in addresses_of(visits):
-                await _visit(visits, address)
+            answered = [await _visit(visits, address) for address in addresses_of(visits)]
+            _note_unreached(visits, is_unreached=bool(answered) and not any(answered))
+        else:
+            visits.is_unreached = False
         await asyncio.sleep(pause_s)
 
 
 def is_cut_off(visits: Visits) -> bool:
-    """Whether the links to members may not bring the next block.
-
-    Fewer than f + 1 members are linked with it as with a peer, so that none of them need be
-    correct, or nothing was decided for long. Members are those of the chain here: whoever else an
-    invite names, or learns, is asked for no block by the core.
-    """
-    chain, following = visits.replica.chain, visits.following
+    """Whether the links to members may not bring the next block: too few, or none came for long."""
+    chain = visits.replica.chain
     now = asyncio.get_running_loop().time()
     if chain.tip.height != visits.seen_height:
         visits.seen_height, visits.moved_at = chain.tip.height, now
-    others = {one.index for one in chain.next_set.members} - {following.keys.replica}
-    if not others:
+    if not _others(visits):
         return False
+    stale_s = STALE_S + 3 * chain.next_pace.idle_block_ms / 1000
+    return not is_linked(visits) or now - visits.moved_at > stale_s
+
+
+def is_linked(visits: Visits) -> bool:
+    """Whether f + 1 members are linked with it as with a peer, so that one of them is correct.
+
+    Members are those of the chain here: whoever else an invite names, or learns, is asked for no
+    block by the core.
+    """
+    others = _others(visits)
     linked = sum(
         peer.state is PeerState.CONNECTED and not peer.is_guest_there
-        for peer in following.network.statistics().peers
+        for peer in visits.following.network.statistics().peers
         if peer.peer_id in others
     )
-    stale_s = STALE_S + 3 * chain.next_pace.idle_block_ms / 1000
-    return linked < min(chain.quorum().weak, len(others)) or now - visits.moved_at > stale_s
+    return linked >= min(visits.replica.chain.quorum().weak, len(others))
+
+
+def has_anchor(visits: Visits) -> bool:
+    """Whether the chain here has come to the invite's block: below it nobody has "no more".
+
+    Who has pruned what comes next has nothing to give either.
+    """
+    return visits.anchor is None or visits.replica.chain.tip.height >= visits.anchor[0]
+
+
+def _others(visits: Visits) -> frozenset[int]:
+    members = visits.replica.chain.next_set.members
+    return frozenset(one.index for one in members) - {visits.following.keys.replica}
+
+
+def _note_unreached(visits: Visits, *, is_unreached: bool) -> None:
+    """Say once that nobody is there: the members may have moved while this node slept."""
+    is_unreached = is_unreached and not visits.following.network.connected()
+    if is_unreached and not visits.is_unreached:
+        log.warning(
+            "nobody answers at any address known here: check this machine's network; if the members"
+            " have moved, `medledger join INVITE --dir DIR` with a new invite of theirs says where",
+            extra={"addresses": [_text(one) for one in addresses_of(visits)]},
+        )
+    visits.is_unreached = is_unreached
 
 
 def addresses_of(visits: Visits) -> list[Address]:
@@ -158,24 +190,26 @@ def check_certified(message: Blocks, chain: Chain) -> None:
         raise Unhelpful("a wrong signature in a certificate")
 
 
-async def _visit(visits: Visits, address: Address) -> None:
-    """Take what one address has, and not for ever; remember whether it helped.
+async def _visit(visits: Visits, address: Address) -> bool:
+    """Take what one address has, and not for ever; return whether somebody was there.
 
     One that gives each block at the last moment would else keep this node with it, and behind.
     """
     height = visits.replica.chain.tip.height
     over_s = time.monotonic() + VISIT_S
+    has_answered = False
     try:
         async with visits.following.network.visit(*address) as visit:
-            visits.is_turned_away = False
+            has_answered, visits.is_turned_away = True, False
             while await _take_blocks(visits, visit):
                 visits.has_all = False
                 if time.monotonic() >= over_s:
                     break
             else:
-                visits.has_all = _has_anchor(visits)
+                visits.has_all = has_anchor(visits)
     except (P2pError, DecodeError, InvalidBlock, Unhelpful) as problem:
-        visits.is_turned_away |= isinstance(problem, NotWelcome)
+        if isinstance(problem, NotWelcome):
+            has_answered = visits.is_turned_away = True
         visits.failures[address] = min(visits.failures[address] + 1, FAILURES_MAX)
         log.info("visit failed", extra={"peer": _text(address), "reason": str(problem)})
     else:
@@ -183,14 +217,7 @@ async def _visit(visits: Visits, address: Address) -> None:
     if visits.replica.chain.tip.height > height:
         details = {"peer": _text(address), "height": visits.replica.chain.tip.height}
         log.info("caught up by a visit", extra=details)
-
-
-def _has_anchor(visits: Visits) -> bool:
-    """Whether the chain here has come to the invite's block: below it nobody has "no more".
-
-    Who has pruned what comes next has nothing to give either.
-    """
-    return visits.anchor is None or visits.replica.chain.tip.height >= visits.anchor[0]
+    return has_answered
 
 
 def _text(address: Address) -> str:

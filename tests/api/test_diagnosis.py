@@ -34,6 +34,18 @@ def refused(text: str, code: str) -> RefusalFacts:
     )
 
 
+def test_who_never_heard_anybody_is_told_of_invites_and_nobody_else_is() -> None:
+    """Members that moved while the node slept answer at no address that it knows."""
+    names = ("hospital-b", "hospital-c", "hospital-d")
+    nobody = with_members(make_facts(), *(silent(name, None) for name in names))
+    somebody = with_members(make_facts(), *(silent(name) for name in names))
+
+    told = [diagnose(one) for one in (nobody, somebody)]
+
+    assert [one.code for one in told] == ["no_quorum", "no_quorum"]
+    assert ["medledger join INVITE" in one.sentence for one in told] == [True, False]
+
+
 FAULTS: dict[str, tuple[Facts, tuple[str, ...]]] = {
     "stopped": (
         make_facts(stopped=Stopped(code="journal.failed", text="the journal cannot be flushed")),

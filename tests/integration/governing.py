@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,12 @@ JOIN_S = 120.0
 
 
 async def decide_change(
-    consortium: Consortium, change: Change, org: str, *, through: str = HOSPITALS[0]
+    consortium: Consortium,
+    change: Change,
+    org: str,
+    *,
+    through: str = HOSPITALS[0],
+    voters: Sequence[str] = HOSPITALS,
 ) -> None:
     """Have `org` propose a change and the hospitals accept it, all through one node."""
     async with acting(consortium, f"admin-{org}", through) as client:
@@ -46,7 +52,7 @@ async def decide_change(
         epoch = await _epoch(client)
         proposal = await _propose(client, epoch, change)
         consortium.registered_height = client.height
-    for voter in HOSPITALS:
+    for voter in voters:
         async with acting(consortium, f"admin-{voter}", through) as client:
             client.height = consortium.registered_height
             ballot = Vote(proposal=proposal, epoch=epoch, org=OrgId(voter), accepts=True)
@@ -129,8 +135,10 @@ def members_count(member: Member) -> int:
         return 0
 
 
-def make_rekeying(consortium: Consortium, member: Member) -> RekeyValidator:
-    """Make a node's next keys on its machine, as its operator does."""
+def make_rekeying(
+    consortium: Consortium, member: Member, *, p2p_port: int | None = None
+) -> RekeyValidator:
+    """Make a node's next keys on its machine, as its operator does; it may move to another port."""
     config = load_config(member.directory / "node.toml")
     passphrase = passphrase_path(consortium.directory).read_text(encoding="utf-8").strip()
     keys = make_next_keys(
@@ -141,7 +149,7 @@ def make_rekeying(consortium: Consortium, member: Member) -> RekeyValidator:
         org=OrgId(member.org),
         vote_key=public_key(keys.vote).data,
         tls_pin=identity_of(keys).pin,
-        p2p_address=f"{config.p2p.host}:{config.p2p.port}",
+        p2p_address=f"{config.p2p.host}:{p2p_port or config.p2p.port}",
     )
     chain_id = chain_id_of(load_genesis(consortium.genesis))
     return RekeyValidator(node=sign_node_claim(claim, keys.vote, chain_id))

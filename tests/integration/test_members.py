@@ -2,13 +2,19 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from commands.devnet import Member
+from commands.devnet import Member, free_ports, passphrase_path
+from config import dump_config, load_config
 from crypto.validators import ReplicaId
 from ledger.governance_payloads import RekeyValidator, RemoveValidator
 from shell.keys import KEYSTORE_NAME, NEXT_KEYSTORE_NAME
+from tests.integration.commands import run
 from tests.integration.consortium import (
     HOSPITALS,
     Consortium,
@@ -16,6 +22,8 @@ from tests.integration.consortium import (
     check_one_history,
     height_of,
     kill,
+    log_of,
+    log_tail,
     start_one,
     stop_one,
     wait_height,
@@ -39,6 +47,7 @@ from tests.integration.load import (
 )
 
 A, B, C, D = HOSPITALS
+TOLD = "nobody answers at any address known here"
 
 
 @pytest.mark.slow
@@ -163,3 +172,57 @@ async def test_a_wiped_member_comes_back_with_one_command_and_new_keys_under_loa
     await asyncio.to_thread(wait_height, four.members, height_of(four.member(B)) + 1)
     check_one_history(four.members)
     check_nothing_lost(four, load)
+
+
+def move(member: Member, p2p_port: int) -> None:
+    """Have a stopped node listen elsewhere."""
+    file = member.directory / "node.toml"
+    config = load_config(file)
+    file.write_text(dump_config(replace(config, p2p=replace(config.p2p, port=p2p_port))))
+
+
+def start_joined(consortium: Consortium, member: Member, invite: Path) -> None:
+    """Type `medledger join INVITE --dir DIR` on a directory that is a node already."""
+    command = [sys.executable, "-m", "cli", "join", str(invite), "--dir", str(member.directory)]
+    command += ["--passphrase-file", str(passphrase_path(consortium.directory).resolve())]
+    with member.log_file.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    member.pid_file.write_text(f"{process.pid}\n", encoding="ascii")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "moves", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["at their places", "moved"]
+)
+async def test_a_sleeper_that_missed_every_re_key_comes_back(four: Consortium, moves: bool) -> None:
+    """By itself where the members stayed at their places; else one command with a new invite says
+    where they are now (slow: every member is stopped and started elsewhere).
+    """
+    sleeper, awake = four.member(D), four.members[:3]
+    await asyncio.to_thread(stop_one, sleeper)
+    for member, port in zip(awake, free_ports(len(awake)), strict=True):
+        rekeying = make_rekeying(four, member, p2p_port=port if moves else None)
+        await decide_change(four, rekeying, member.org, voters=(A, B, C))
+        if moves:  # At once: where the ledger names it now, nobody finds it before.
+            await asyncio.to_thread(stop_one, member)
+            move(member, port)
+            start_one(four, member)
+        await wait_rekeyed(member)
+    slept = height_of(awake[0])
+    await asyncio.to_thread(wait_height, awake, slept + 2)
+
+    start_one(four, sleeper)
+    if moves:
+        await wait_until_async(lambda: TOLD in log_of(sleeper), lambda: log_tail(sleeper))
+        said = await asyncio.to_thread(run, "doctor", sleeper.directory)
+        await asyncio.to_thread(stop_one, sleeper)
+        assert "`medledger join INVITE" in said.stdout
+        start_joined(four, sleeper, await asyncio.to_thread(write_invite, four))
+
+    await asyncio.to_thread(wait_height, [sleeper], height_of(awake[0]))
+    await asyncio.to_thread(kill, four.member(A))  # Now nothing is decided without the sleeper.
+    alive = [four.member(B), four.member(C), sleeper]
+    await asyncio.to_thread(wait_height, alive, height_of(sleeper) + 3)
+    check_one_history(alive)

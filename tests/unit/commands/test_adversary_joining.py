@@ -1,15 +1,19 @@
 """Joining with keys that were there before: they may have voted, whatever the invite says."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from commands.joining import Wishes, prepare
 from config import Endpoint
 from crypto.keystore import KDF_CHEAPEST
 from crypto.validators import ReplicaId
+from genesis.files import parse_wire
 from genesis.invite import Invite, KnownNode
 from genesis.state import founding_validators
 from shell.keys import make_node_keys, save_node_keys
-from storage.layout import make_layout
+from storage.layout import NodeLayout, make_layout
 from tests.unit.ledger.small_consortium import SOUTH, genesis
 
 PASSPHRASE = "nine words that nobody guesses"
@@ -63,3 +67,17 @@ def test_a_preparation_that_was_broken_off_can_be_done_again(tmp_path: Path) -> 
 
     assert again == joined
     assert (joined.directory / "node.toml").exists()
+
+
+def test_a_node_that_is_there_needs_no_wishes_and_a_new_one_does(tmp_path: Path) -> None:
+    """A newer invite tells a node that slept where the members are: it is the whole command."""
+    made = prepare(tmp_path / "node", invite_of_old(), PASSPHRASE, wishes(None))
+    newer = replace(invite_of_old(), free_index=ReplicaId(10))
+
+    again = prepare(tmp_path / "node", newer, PASSPHRASE, None)
+
+    assert (again.index, again.claim) == (made.index, made.claim)
+    kept = parse_wire(Invite, NodeLayout(tmp_path / "node").invite.read_bytes(), title="invite")
+    assert kept == newer
+    with pytest.raises(ValueError, match="--org and --listen"):
+        prepare(tmp_path / "other", newer, PASSPHRASE, None)

@@ -172,6 +172,17 @@ async def test_an_address_where_somebody_else_listens_costs_a_visit_and_is_asked
         assert addresses_of(stranger.visits)[-1] == ("127.0.0.1", nobody)
 
 
+async def test_who_reaches_nobody_is_told_that_the_members_may_have_moved(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        await here.member.network.close()
+        invite = invite_of(here, *free_ports(1))
+
+        stranger = await stack.enter_async_context(joined(here, invite))
+
+        await until(lambda: stage_of(stranger.visits) is Stage.UNREACHED)
+
+
 def with_a_wrong_signature(found: CertifiedBlock) -> CertifiedBlock:
     first, *rest = found.certificate.signatures
     forged = ((first[0], bytes(64)), *rest)
