@@ -23,9 +23,8 @@ from client.invites import make_invite
 from commands.home import CLIENT_ERRORS, home_options, make_home
 from commands.joining import (
     Joined,
-    Wishes,
-    endpoint,
     has_keys,
+    make_wishes,
     next_step,
     prepare,
     tell_progress,
@@ -35,10 +34,8 @@ from commands.node import NODE_ERRORS
 from commands.output import Exit, fail, failures, say, show
 from commands.passphrase import passphrase_file_option, read_passphrase
 from config import load_config
-from crypto.validators import ReplicaId
 from genesis.files import load_genesis
 from genesis.invite import Invite, dump_invite, load_invite
-from ledger.accounts import OrgId
 
 JOIN_ERRORS: dict[type[Exception], Exit] = {**NODE_ERRORS, ValueError: Exit.USAGE}
 
@@ -119,16 +116,7 @@ def join(
     """
     with failures(JOIN_ERRORS):
         invited = load_invite(invite_file)
-        wishes = None
-        if org is not None and listen is not None:
-            wishes = Wishes(
-                org=OrgId(org),
-                listen=endpoint(listen),
-                advertise=advertise or listen,
-                api=endpoint(api),
-                api_origin=api_origin,
-                index=None if index is None else ReplicaId(index),
-            )
+        wishes = make_wishes(org, listen, advertise, api, api_origin, index)
         passphrase = read_passphrase(
             passphrase_file, what=f"the node in {directory}", is_new=not has_keys(directory)
         )

@@ -48,6 +48,27 @@ class Joined:
     claim: Path | None
 
 
+def make_wishes(
+    org: str | None,
+    listen: str | None,
+    advertise: str | None,
+    api: str,
+    api_origin: str,
+    index: int | None,
+) -> Wishes | None:
+    """Return what was wished, None for a node that is there already; raise `ValueError`."""
+    if org is None or listen is None:
+        return None
+    return Wishes(
+        org=OrgId(org),
+        listen=endpoint(listen),
+        advertise=advertise or listen,
+        api=endpoint(api),
+        api_origin=api_origin,
+        index=None if index is None else ReplicaId(index),
+    )
+
+
 def has_keys(directory: Path) -> bool:
     return (directory / "keys" / KEYSTORE_NAME).exists()
 
