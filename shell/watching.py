@@ -66,8 +66,8 @@ def look_now(watching: Watching) -> None:
     now_ms = replica.clock.now_ms()
     base = primary_at(state, FIRST_VIEW)
     watched = (state.members.epoch, base)
-    waiting, is_near = find_waiting(replica.chain, now_ms), _is_near(watching, base)
-    finding = look(watching.watch, watched, waiting, now_ms, is_near=is_near)
+    waiting = find_waiting(replica.chain, now_ms)
+    finding = look(watching.watch, watched, waiting, now_ms, is_near=is_near(watching, base))
     if finding.resend_ms is not None:
         since_ms, before_ms = finding.resend_ms
         watching.resend(owed_between(pool, since_ms, before_ms, limit=RESEND_MAX))
@@ -75,7 +75,7 @@ def look_now(watching: Watching) -> None:
         deliver(replica, PrimarySuspected(primary=base, reason=finding.suspicion))
 
 
-def _is_near(watching: Watching, base: ReplicaId) -> bool:
+def is_near(watching: Watching, base: ReplicaId) -> bool:
     """Whether most others answer pings at once, and this process was not held up lately.
 
     The base is not asked: it could make itself look far by answering late.

@@ -288,6 +288,10 @@ def test_a_consortium_restored_at_once_is_brought_back_by_its_operators(
         start_one(four, member)
     for member in restored:
         wait_fenced(member, "copied or restored")
+    wait_until(
+        lambda: ask(restored[0], "/v1/doctor")["code"] == "recover_needed",
+        lambda: ask(restored[0], "/v1/doctor")["sentence"],
+    )
     stop_all(four)
     words = passphrase_words(four)
     files = [tmp_path / f"{member.org}.json" for member in restored]

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consensus.messages import Suspicion
+from crypto.validators import ReplicaId
 from ledger.pool import Entry
 from shell.intake import submit
 from shell.watch import PASSED_OVER_MIN
+from shell.watching import is_near
 from tests.unit.p2p.loopback import until
-from tests.unit.shell.one_of_four import running_one
+from tests.unit.shell.one_of_four import PEER, running_one
 
 SHORT_MS = 200
 
@@ -25,6 +27,19 @@ async def test_what_has_waited_for_half_the_bound_is_sent_again_once(tmp_path: P
 
         found = [entry.transaction.signed for entries in sent for entry in entries]
         assert found == [signed]
+
+
+async def test_links_are_near_as_the_others_pings_say_not_as_the_primarys(tmp_path: Path) -> None:
+    """A primary that answers pings late does not look far thereby."""
+    async with running_one(tmp_path / "node") as one:
+        watching = one.node.watching
+        watching.watch.timeout_ms = 60_000  # So that no load of this machine is an absence.
+
+        await until(lambda: is_near(watching, ReplicaId(2)))
+
+        assert not is_near(watching, ReplicaId(PEER)), "nobody else is linked"
+        watching.watch.timeout_ms = 0
+        assert not is_near(watching, ReplicaId(2))
 
 
 async def test_a_primary_does_not_complain_about_itself(tmp_path: Path) -> None:
