@@ -66,11 +66,11 @@ from shell.proposals import (
 )
 from shell.timeline import (
     Timeline,
-    added_ms,
     note_departures,
     note_effect,
     note_executed,
     note_refusal,
+    pooled,
 )
 from storage.sidecars import SidecarStore
 
@@ -86,7 +86,7 @@ def ignore_tip() -> None:
     """Take no notice of a new tip."""
 
 
-def ignore_block(_transactions: int) -> None:
+def ignore_block(_transactions: int, _size_bytes: int) -> None:
     """Take no notice of a block."""
 
 
@@ -95,7 +95,7 @@ class Replica:
     """The core's state with what performs its effects.
 
     `on_tip` is called when a block is executed, before the core is told of it; then `on_block`
-    with the number of its transactions.
+    with the number of its transactions, and the bytes of those that were in the pool.
     `anchor` are height and digest of the block that the node's invite vouches for, if it has one.
     `events` wait while one is handled; `statuses` are the peers' latest heartbeats with the local
     time of arrival (ms); `invalid` counts what a peer must not have sent,
@@ -116,7 +116,7 @@ class Replica:
     anchor: tuple[int, Digest] | None = None
     on_fatal: Callable[[Exception], None] = log_fatal
     on_tip: Callable[[], None] = ignore_tip
-    on_block: Callable[[int], None] = ignore_block
+    on_block: Callable[[int, int], None] = ignore_block
     events: deque[Event] = field(default_factory=deque)
     is_draining: bool = False
     is_stopped: bool = False
@@ -273,16 +273,17 @@ async def _check_proposal(replica: Replica, effect: CheckProposal) -> None:
 
 async def _execute(replica: Replica, effect: Decide) -> None:
     """Execute a decided block; whatever goes wrong here ends the node (`_on_task_done`)."""
-    added = added_ms(replica.proposals.pool, effect.block)
+    taken = pooled(replica.proposals.pool, effect.block)
     await execute(replica.chain, replica.proposals, replica.sidecars, effect)
     height, now_ms = effect.block.height, replica.clock.now_ms()
     others = [one for one in replica.state.members.order if one != replica.state.config.replica]
-    note_executed(replica.timeline, effect.block, [now_ms - one for one in added], others)
+    note_executed(replica.timeline, effect.block, [now_ms - one.added_ms for one in taken], others)
     forget(replica.proposals, height)
     forget_votes(replica.votes, height)
     replica.on_tip()
     update_backlog(replica)
-    replica.on_block(len(effect.block.payload) // HASH_BYTES)
+    count = len(effect.block.payload) // HASH_BYTES
+    replica.on_block(count, sum(one.size_bytes for one in taken))
     chain = replica.chain
     deliver(
         replica,

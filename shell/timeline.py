@@ -17,7 +17,7 @@ from consensus.effects import Broadcast, CheckProposal, Decide, Effect, Persist
 from consensus.messages import Commit, Message, NewView, Prepare, PrePrepare, Vote
 from consensus.records import FenceRaised
 from consensus.state import Departure, ReplicaState, height_of
-from ledger.pool import Pool
+from ledger.pool import Entry, Pool
 from shell.proposals import HASH_BYTES, payload_hashes
 
 log = logging.getLogger("medledger.timeline")
@@ -174,10 +174,10 @@ def note_executed(
     timeline.marks.clear()
 
 
-def added_ms(pool: Pool, block: Block) -> tuple[int, ...]:
-    """Return when those of a block's transactions that wait in our pool came into it."""
+def pooled(pool: Pool, block: Block) -> tuple[Entry, ...]:
+    """Return those of a block's transactions that wait in our pool."""
     entries = (pool.get(one) for one in payload_hashes(block.payload))
-    return tuple(entry.added_ms for entry in entries if entry is not None)
+    return tuple(entry for entry in entries if entry is not None)
 
 
 def note_refusal(timeline: Timeline, block: Block, view: int, text: str) -> None:

@@ -125,8 +125,12 @@ def on_block(
     now_ms: int,
     *,
     proposed_ms: int | None = None,
+    has_room: bool = True,
 ) -> None:
-    """Take in a decided block, what waits after it, and when it was proposed, if that is known."""
+    """Take in a decided block, what waits after it, and when it was proposed, if that is known.
+
+    `has_room`: its bytes leave room for the largest transaction.
+    """
     watch.window.transactions += transactions
     if watch.due_ms is not None and len(watch.window.delays_ms) < DELAYS_MAX:
         watch.window.delays_ms.append(now_ms - watch.due_ms)
@@ -134,7 +138,7 @@ def on_block(
             watch.window.waits_ms.append(max(0, proposed_ms - watch.due_ms))
     is_due = transactions > 0 or waiting.count > 0
     watch.due_ms = now_ms if is_due else None
-    if transactions >= waiting.block_max:
+    if transactions >= waiting.block_max or not has_room:
         return
     half_ms = bound_ms(watch) // 2
     is_same = waiting.oldest_ms == watch.passed_ms

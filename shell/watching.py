@@ -49,14 +49,25 @@ async def keep_watching(watching: Watching) -> None:
         look_now(watching)
 
 
-def note_block(watching: Watching, transactions: int) -> None:
-    """Take in a block that was just executed; what it decided has left the pool."""
+def note_block(watching: Watching, transactions: int, size_bytes: int) -> None:
+    """Take in a block that was just executed; what it decided has left the pool.
+
+    `size_bytes` are those of its transactions, with their sidecars, that were in the pool.
+    """
     now_ms = watching.replica.clock.now_ms()
     waiting = find_waiting(watching.replica.chain, now_ms)
     timeline = watching.replica.timeline
     at_s = timeline.proposed_s
     proposed_ms = None if at_s is None else now_ms - since_ms(timeline, at_s)
-    on_block(watching.watch, transactions, waiting, now_ms, proposed_ms=proposed_ms)
+    limits = watching.replica.chain.parameters()
+    on_block(
+        watching.watch,
+        transactions,
+        waiting,
+        now_ms,
+        proposed_ms=proposed_ms,
+        has_room=size_bytes + limits.transaction_bytes_max <= limits.block_bytes_max,
+    )
 
 
 def look_now(watching: Watching) -> None:

@@ -87,6 +87,20 @@ def test_full_blocks_accuse_nobody() -> None:
     assert suspicions(live(watch, 90_000, oldest_ms=1_000, block=BLOCK_MAX)) == []
 
 
+def test_blocks_that_are_full_by_their_bytes_accuse_nobody_either() -> None:
+    watch = make_watch()
+
+    for at_ms in range(12_000, 12_000 + 1_000 * (PASSED_OVER_MIN + 2), 1_000):
+        on_block(watch, 3, waiting(1_000), at_ms, has_room=False)
+    full = look(watch, base(0), waiting(1_000), 30_000)
+    for at_ms in range(31_000, 31_000 + 1_000 * PASSED_OVER_MIN, 1_000):
+        on_block(watch, 3, waiting(1_000), at_ms)
+    with_room = look(watch, base(0), waiting(1_000), 35_000)
+
+    assert full.suspicion is None
+    assert with_room.suspicion is Suspicion.CENSORING
+
+
 def test_without_blocks_it_is_the_timer_s_business() -> None:
     watch = make_watch()
 
