@@ -4,7 +4,7 @@ import enum
 
 from crypto.signatures import public_key
 from ledger.nodes import NodeStanding, get_node
-from shell.visits import Visits, has_anchor, is_linked
+from shell.visits import Visits, has_anchor, is_linked, is_nowhere_welcome
 
 
 class Stage(enum.Enum):
@@ -32,7 +32,7 @@ def stage_of(visits: Visits) -> Stage:
     if entry is None or not is_ours:
         if visits.has_all:
             return Stage.WAITING
-        return Stage.UNKNOWN if visits.is_turned_away else Stage.FOLLOWING
+        return Stage.UNKNOWN if is_nowhere_welcome(visits) else Stage.FOLLOWING
     if entry.standing is NodeStanding.LEARNER:
         return Stage.LEARNING
     if replica.state.fence is not None:

@@ -161,6 +161,12 @@ def addresses_of(visits: Visits) -> list[Address]:
     return sorted(known, key=lambda address: visits.failures[address])
 
 
+def is_nowhere_welcome(visits: Visits) -> bool:
+    """Whether this node was turned away, and no address has helped: one alone may say anything."""
+    has_helper = any(not visits.failures[address] for address in addresses_of(visits))
+    return visits.is_turned_away and not has_helper
+
+
 def check_anchor(anchor: tuple[int, Digest] | None, blocks: Sequence[CertifiedBlock]) -> None:
     """Raise `Unhelpful` for another block than the one that the invite vouches for."""
     if anchor is None:

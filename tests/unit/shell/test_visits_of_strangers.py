@@ -272,6 +272,30 @@ async def test_who_has_nothing_to_give_below_the_block_of_the_invite_is_no_sign_
         assert stage_of(stranger.visits) is Stage.FOLLOWING
 
 
+async def test_one_address_that_turns_a_node_away_is_not_believed_while_another_helps(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(founded(tmp_path))
+        (port,) = free_ports(1)
+        rude = Network(
+            NetworkConfig(host="127.0.0.1", port=port, kinds=KIND_RULES),
+            new_identity(),
+            self_id=None,
+            peers=(),
+            on_frame=lambda _peer_id, _kind, _body: None,
+        )
+        stack.push_async_callback(rude.close)
+        await rude.start()
+        invite = invite_of(here, port, here.founder.p2p.port)
+        stranger = await stack.enter_async_context(joined(here, invite))
+
+        await until(lambda: stranger.visits.is_turned_away and stranger.visits.has_all)
+        stranger.visits.has_all = False  # As with every block that is new.
+
+        assert stage_of(stranger.visits) is Stage.FOLLOWING
+
+
 async def refuse(_peer_id: int, _body: bytes) -> bytes:
     raise RequestRefused("not_here")
 
