@@ -51,20 +51,20 @@ def keep_seen(home: Path, trust: Trust) -> None:
     What another process has kept meanwhile stays. Two may prove different changes, if one talks to
     whoever has stolen the keys of former validators; the home goes on with those it saw first.
     """
-    _keep_height(home, trust.chain_id, trust.height)
     links = {
         _link_path(home, trust.chain_id, number): encode(EpochLinks(links=(link,)))
         for number, link in enumerate(trust.links)
     }
-    if all(_content_of(path) == content for path, content in links.items()):
-        return
-    kept = Trust(chain_id=trust.chain_id, sets={FOUNDING_EPOCH: trust.sets[FOUNDING_EPOCH]})
-    load_seen_epochs(home, kept)
-    if kept.epoch >= trust.epoch or kept.validators != trust.sets[kept.epoch]:
-        return
-    for path, content in tuple(links.items())[kept.epoch :]:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(path, content)
+    if any(_content_of(path) != content for path, content in links.items()):
+        kept = Trust(chain_id=trust.chain_id, sets={FOUNDING_EPOCH: trust.sets[FOUNDING_EPOCH]})
+        load_seen_epochs(home, kept)
+        common = min(kept.epoch, trust.epoch)
+        if kept.sets[common] != trust.sets[common]:
+            return
+        for path, content in tuple(links.items())[kept.epoch :]:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, content)
+    _keep_height(home, trust.chain_id, trust.height)
 
 
 def _keep_height(home: Path, chain_id: ChainId, height: int) -> None:

@@ -11,7 +11,7 @@ from client.connection import open_client
 from client.epochs import take_link
 from client.errors import CertificateRejected
 from client.people import list_organisations
-from client.seen import EPOCHS_FOLDER, keep_seen, load_seen_epochs
+from client.seen import EPOCHS_FOLDER, keep_seen, load_seen_epochs, load_seen_height
 from client.trust import check_header, make_trust
 from client.wallet import create_wallet
 from crypto.hashing import Digest
@@ -151,14 +151,17 @@ def test_a_home_keeps_the_changes_it_saw_first_though_a_process_ends_later_that_
     pass_change(thief, Council(chain=thief.chain).rekey(2, SOUTH, "node 2, second"), SOUTH)
     take_link(fooled, link(thief, 1))
     take_link(fooled, link(thief, 2))
+    fooled.height = 2**40
 
     keep_seen(tmp_path, trust)
     keep_seen(tmp_path, fooled)
     load_seen_epochs(tmp_path, found := make_trust(genesis()))
+    height = load_seen_height(tmp_path, trust.chain_id)
     take_link(trust, link(node, 2))
     keep_seen(tmp_path, trust)
     load_seen_epochs(tmp_path, later := make_trust(genesis()))
 
     assert trust.sets[Epoch(1)] != fooled.sets[Epoch(1)]
     assert (found.epoch, found.validators) == (1, trust.sets[Epoch(1)])
+    assert height == found.height
     assert later.sets == trust.sets
