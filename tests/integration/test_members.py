@@ -154,7 +154,7 @@ async def test_a_dead_validator_is_removed_and_the_others_go_on(four: Consortium
 async def test_a_wiped_member_comes_back_with_one_command_and_new_keys_under_load(
     four: Consortium,
 ) -> None:
-    """Block by block; slow, as the one of `test_snapshots` shows it where the others have pruned."""
+    """Block by block; slow, as `test_snapshots` shows it where the others have pruned."""
     await register_lanes(four, A)
     async with running_load(four, [A, B, C]) as load:
         await asyncio.to_thread(kill, four.member(D))
