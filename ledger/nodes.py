@@ -36,6 +36,9 @@ NODE_PREFIX: Final = b"governance/node/"
 NODES_MAX: Final = 65_536
 """So many indexes there are, those of removed nodes included."""
 
+HOST_CHARACTERS_MAX: Final = 253
+PORT_DIGITS_MAX: Final = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClaim:
@@ -185,11 +188,22 @@ def put_node(state: Overlay, entry: NodeEntry) -> None:
 
 
 def check_address(address: str) -> None:
-    """Raise `ValueError` unless `address` is `host:port`, an IPv6 host in brackets."""
+    """Raise `ValueError` unless `address` is `host:port`, an IPv6 host in brackets.
+
+    Whatever passes here every node dials (`p2p.config.PeerAddress`): names of other alphabets are
+    written in their ASCII form.
+    """
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit():
         raise ValueError(f"{address!r} is not host:port")
-    if not 0 < int(port) < 65_536:
+    if len(port) > PORT_DIGITS_MAX or not 0 < int(port) < 65_536:
         raise ValueError(f"port {port} is not in 1..65535")
-    if any(character.isspace() for character in host) or (":" in host and host[0] != "["):
+    is_bracketed = host[0] == "[" and host[-1] == "]"
+    name = host[1:-1] if is_bracketed else host
+    if any(character in name for character in "[]") or (":" in name and not is_bracketed):
         raise ValueError(f"{host!r} is not a host; write an IPv6 address in brackets")
+    is_plain = name.isascii() and name.isprintable() and " " not in name
+    if not 1 <= len(name) <= HOST_CHARACTERS_MAX or not is_plain:
+        raise ValueError(
+            f"{host!r} is not a host: at most {HOST_CHARACTERS_MAX} ASCII characters without spaces"
+        )

@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crypto.keystore import KDF_CHEAPEST
 from crypto.validators import ReplicaId, ValidatorSet
-from ledger.nodes import get_node
+from ledger.nodes import check_address, get_node
 from p2p.config import PeerAddress
 from shell.chain import Chain
 from shell.keys import make_node_keys, save_node_keys
@@ -22,6 +24,7 @@ from shell.membership import (
     peers_for,
     peers_of,
     pins_of,
+    split_address,
 )
 from shell.own_keys import OwnKeys, open_own_keys
 from tests.unit.shell.live_chain import make_live_chain
@@ -154,3 +157,49 @@ def test_a_peer_that_changes_keys_while_a_node_joins_is_expected_under_both(tmp_
 
 def peer(index: int, pin: bytes) -> PeerAddress:
     return PeerAddress(peer_id=index, host="127.0.0.1", port=7400, pin=pin)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "[]:7400",
+        "[[[:7400",
+        "[::1:7400",
+        "\u00e9.example:7400",
+        "a\x00b:7400",
+        "a\x7f:7400",
+        "\u200b:7400",
+        f"{'x' * 254}:7400",
+        "host:007400",
+        "host:\u0661",
+    ],
+)
+def test_no_address_comes_into_the_ledger_that_a_node_could_not_take(address: str) -> None:
+    """One hospital's new address would stop every node at that block, and each time it starts."""
+    with pytest.raises(ValueError, match=r"host|port"):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["node.example:7400", "10.0.0.1:1", "[::1]:65535", f"[{'f' * 253}]:65535"]
+)
+def test_whatever_address_the_ledger_takes_is_one_of_a_peer(address: str) -> None:
+    check_address(address)
+
+    host, port = split_address(address)
+
+    assert PeerAddress(peer_id=1, host=host, port=port, pin=NEW_PIN).port == port
+
+
+@given(st.text(min_size=1, max_size=8), st.text(alphabet="0123456789", min_size=1, max_size=6))
+def test_an_address_is_refused_by_the_ledger_or_taken_by_the_network(host: str, port: str) -> None:
+    address = f"{host}:{port}"
+    try:
+        check_address(address)
+    except ValueError:
+        return
+    name, number = split_address(address)
+
+    peer = PeerAddress(peer_id=1, host=name, port=number, pin=NEW_PIN)
+
+    assert (peer.host, peer.port) == (name, number)
