@@ -235,7 +235,7 @@ async def _fetch(joining: Joining, height: int, offers: dict[int, SnapshotOffer]
     sources = joining.sources = Sources(asks=joining.network, peers=peers)
     joining.height, joining.leaves = height, 0
     chain_id = joining.chain.chain_id
-    target = await find_heads(joining.chain, sources, height, joining.invite)
+    target = await find_heads(joining.chain, sources, height, voters_of(joining), joining.invite)
     before = await ask_one(sources, lambda peer_id: entries_before(sources, target, peer_id))
     first = await ask_one(sources, lambda peer_id: find_window(chain_id, sources, target, peer_id))
     head = target.header(height + 1)

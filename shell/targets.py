@@ -5,13 +5,14 @@ from any set that is known all later ones follow, and with them every header.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from crypto.errors import InvalidCertificate
 from crypto.hashing import ChainId
 from crypto.schema import decode, encode
-from crypto.validators import Epoch, ValidatorSet, set_number
+from crypto.validators import Epoch, ReplicaId, ValidatorSet, set_number
 from crypto.votes import CommitCertificate, check_commit_certificate
 from genesis.invite import Invite
 from ledger.blocks import Header, header_digest
@@ -75,13 +76,11 @@ def make_target(chain: Chain, height: int) -> Target:
 
 
 async def find_heads(
-    chain: Chain, sources: Sources, height: int, invite: Invite | None = None
+    chain: Chain, sources: Sources, height: int, voters: ValidatorSet, invite: Invite | None = None
 ) -> Target:
     """Hear every source about the header above the snapshot; keep those that have the chain's.
 
-    One that does not come from the block of the `invite` is none of this chain. Two that are
-    certified differ only where a chain was restarted by its operators, or its set has changed and
-    former keys were stolen: the later epoch is the chain's. Raises `NoSource`.
+    One that does not come from the block of the `invite` is none of this chain. Raises `NoSource`.
     """
     heads: dict[int, Target] = {}
     for peer_id in tuple(sources.peers):
@@ -93,14 +92,29 @@ async def find_heads(
             note_fault(sources, peer_id, problem)
         else:
             heads[peer_id] = target
-    if not heads:
-        raise NoSource("nobody has the header above the snapshot")
-    best = max(heads.values(), key=lambda one: one.header(height + 1).epoch)
-    head = best.headers[height + 1].header
-    sources.peers = [
-        peer_id for peer_id, one in heads.items() if one.headers[height + 1].header == head
-    ]
-    return best
+    sources.peers = choose_head(heads, voters)
+    return heads[sources.peers[0]]
+
+
+def choose_head(heads: Mapping[int, Target], voters: ValidatorSet) -> list[int]:
+    """Return the sources whose header above the snapshot is the chain's; raise `NoSource`.
+
+    Two that are certified differ only where a chain was restarted by its operators, so that some
+    are left behind, or where keys of former sets were stolen. What one correct source has is no
+    thief's, so f + 1 voters have to share it; of two such the later epoch is the restarted chain.
+    """
+    sharing: dict[bytes, list[int]] = {}
+    for peer_id, target in heads.items():
+        sharing.setdefault(target.headers[target.height + 1].header, []).append(peer_id)
+    backing = {
+        head: sum(voters.member(ReplicaId(one)) is not None for one in peers)
+        for head, peers in sharing.items()
+    }
+    needed = min(voters.quorum.weak, sum(backing.values()))
+    shared = [head for head, count in backing.items() if count >= needed]
+    if not shared:
+        raise NoSource("no header above the snapshot is shared by enough voters")
+    return sharing[max(shared, key=lambda head: decode(Header, head).epoch)]
 
 
 async def find_head(chain_id: ChainId, sources: Sources, target: Target, peer_id: int) -> None:

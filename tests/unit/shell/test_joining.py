@@ -49,6 +49,8 @@ from shell.snapshots import (
     make_snapshots,
     serve_snapshots,
 )
+from shell.sources import NoSource
+from shell.targets import Target, choose_head
 from shell.turns import Turns
 from storage.arrivals import adopt_arrival, interrupted_arrival
 from storage.blocks import get_block, get_stored_header, state_root_after
@@ -535,3 +537,27 @@ async def test_learners_have_no_say_in_whether_and_from_which_height_a_snapshot_
 async def offer_older(snapshots: Snapshots, peer_id: int, body: bytes) -> bytes:
     offer = decode(SnapshotOffer, await answer_offer(snapshots, peer_id, body))
     return encode(replace(offer, newest_state=offer.newest_state - 1))
+
+
+def head_at(party: Party, epoch: int) -> Target:
+    """What a source tells of the header above height 20, in an epoch of its choice."""
+    stored = get_stored_header(party.origin.stored, 21)
+    assert stored is not None
+    header = replace(decode(Header, stored.header), epoch=Epoch(epoch))
+    return Target(height=20, sets={}, headers={21: replace(stored, header=encode(header))})
+
+
+async def test_of_two_heads_that_hold_the_one_that_enough_voters_share_is_the_chains(
+    party: Party,
+) -> None:
+    """Who has keys of former sets can certify many epochs; one correct source has no such head."""
+    voters = party.origin.next_set
+    honest, forked = head_at(party, 1), head_at(party, 9)
+
+    assert choose_head({1: honest, 2: honest, 3: forked}, voters) == [1, 2]
+    assert choose_head({1: honest, 2: honest, 7: forked, 8: forked, 9: forked}, voters) == [1, 2]
+    assert choose_head({0: honest, 1: honest, 2: forked, 3: forked}, voters) == [2, 3]
+    assert choose_head({1: honest}, voters) == [1]
+    for undecided in ({1: honest, 2: forked}, {}):
+        with pytest.raises(NoSource):
+            choose_head(undecided, voters)
