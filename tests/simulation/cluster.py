@@ -445,7 +445,13 @@ class Cluster:
         """A client does something with one replica; a body in many variants goes to many."""
         for at, signed in enumerate(self.clients.draw(self.now)):
             self.submitted += 1
-            submit(self.hosts[(replica + at) % len(self.hosts)], signed)
+            host = self.hosts[(replica + at) % len(self.hosts)]
+            try:
+                submit(host, signed)
+            except DatabaseCorrupt:  # The client is told of a failure, and the node goes on.
+                if not ledger_of(host).disk.is_suspect:
+                    raise
+                self.counts["client told of a damaged row"] += 1
 
     def load(self, *, every_ms: int, until_ms: int) -> None:
         """Clients submit, each to a replica of its choice, now and then, until a time."""

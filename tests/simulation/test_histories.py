@@ -210,3 +210,10 @@ def test_a_bit_flipped_in_a_journal_that_is_to_be_moved_aside_changes_nothing() 
     )
 
     run_history(history)
+
+
+def test_a_client_that_meets_a_damaged_row_is_told_so_and_nobody_stops() -> None:
+    """Seed 4416, as it was drawn: the row of an account, read only when it sent something."""
+    cluster = run_history(draw_history(4416))
+
+    assert cluster.counts["client told of a damaged row"]
