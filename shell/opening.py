@@ -9,7 +9,7 @@ from ledger.pool import Pool
 from shell.chain import Chain, open_live_chain
 from storage.arrivals import adopt_arrival
 from storage.chain import create_chain, has_chain, open_chain
-from storage.database import Database, create_database, open_database
+from storage.database import Database, create_database, is_unfinished, open_database
 from storage.layout import NodeLayout
 from storage.world import WorldLimits
 
@@ -20,7 +20,7 @@ def open_ledger(layout: NodeLayout) -> Database:
     """Open the ledger database: one that has arrived, the one that is there, or an empty one."""
     if adopt_arrival(layout):
         log.warning("a snapshot has taken the ledger's place", extra={"path": str(layout.ledger)})
-    if any(layout.ledger.iterdir()):
+    if not is_unfinished(layout.ledger):
         return open_database(layout.ledger)
     log.warning("no ledger here yet: it begins from genesis", extra={"path": str(layout.ledger)})
     return create_database(layout.ledger)

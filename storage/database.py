@@ -6,6 +6,7 @@ would be lost with it at the next start: so a failed write closes the door for w
 `reopen`, which makes LevelDB drop the half record.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,8 @@ DATABASE_RESERVE_BYTES: Final = 32 << 20
 
 CACHE_BYTES: Final = 64 << 20
 """Memory for blocks of LevelDB's tables; the write buffers take up to half as much again."""
+
+_UNFINISHED: Final = re.compile(r"LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.dbtmp")
 
 _OPTIONS: Final[dict[str, Any]] = {
     "paranoid_checks": True,
@@ -196,15 +199,24 @@ def create_database(
     reserve_bytes: int = DATABASE_RESERVE_BYTES,
     cache_bytes: int = CACHE_BYTES,
 ) -> Database:
-    """Make a new database in a directory that is missing or empty.
+    """Make a new database in a directory that is missing or `is_unfinished`.
 
     Raises `DatabaseExists`, `DatabaseLocked`, `DiskFull` or `DiskFailed`.
     """
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and not is_unfinished(path):
         raise DatabaseExists(f"{path} is not empty: it may hold a ledger already; move it aside")
     check_free(path if path.is_dir() else path.parent, wanted_bytes=0, reserve_bytes=reserve_bytes)
     leveldb = _open(path, cache_bytes, create_if_missing=True, error_if_exists=True)
     return Database(leveldb, path, reserve_bytes, cache_bytes)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a directory is empty, or holds what making a database left that was broken off.
+
+    LevelDB writes its log file, where all data comes first, after CURRENT: where both are missing
+    a crash or a full disk came in between, and nothing was ever stored.
+    """
+    return all(_UNFINISHED.fullmatch(one.name) for one in path.iterdir())
 
 
 def open_database(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.database import Database, create_database, end_of, open_database
+from storage.database import Database, create_database, end_of, is_unfinished, open_database
 from storage.errors import (
     DatabaseClosed,
     DatabaseCorrupt,
@@ -19,6 +19,7 @@ from storage.errors import (
     DatabaseMissing,
     DiskFull,
 )
+from tests.conftest import REPOSITORY
 
 HOLD_DATABASE = """
 import sys
@@ -233,3 +234,45 @@ def test_a_full_disk_closes_the_door_until_reopened_and_loses_nothing(
         assert b"after" in keys
         assert b"again" not in keys
     assert len(written) > 10
+
+
+MAKE_WITHOUT_ROOM = """
+import resource, sys
+from pathlib import Path
+from storage.database import create_database
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+create_database(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_database_whose_making_was_broken_off_is_made_anew(tmp_path: Path, room: int) -> None:
+    """A disk was full while a wiped node began again, and it never came back."""
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    command = [sys.executable, "-c", MAKE_WITHOUT_ROOM, str(folder), str(room)]
+    broken_off = subprocess.run(command, capture_output=True, check=False, cwd=REPOSITORY)
+    left = sorted(one.name for one in folder.iterdir())
+
+    assert broken_off.returncode != 0
+    assert left, "or nothing was broken off"
+    assert is_unfinished(folder), left
+    with create_database(folder) as database:
+        database.write([(b"key", b"value")], sync=True)
+    assert not is_unfinished(folder)
+    with open_database(folder) as database:
+        assert database.get(b"key") == b"value"
+
+
+def test_a_database_that_lost_its_current_file_is_not_taken_for_an_unfinished_one(
+    tmp_path: Path,
+) -> None:
+    with create_database(tmp_path / "ledger") as database:
+        database.write([(b"key", b"value")], sync=True)
+    (tmp_path / "ledger" / "CURRENT").unlink()
+
+    assert not is_unfinished(tmp_path / "ledger")
+    with pytest.raises(DatabaseMissing):
+        open_database(tmp_path / "ledger")
+    with pytest.raises(DatabaseExists):
+        create_database(tmp_path / "ledger")
