@@ -216,6 +216,7 @@ class ViewForger(Behaviour):
                 return [stale, self.forged(host, parcel), parcel]
             case NewView():
                 own = [one for one in parcel.view_changes if one.signer == host.replica]
+                own = own or [parcel.view_changes[0]]  # A quorum without ours is there, too.
                 repeated = (own * len(parcel.view_changes))[: len(parcel.view_changes)]
                 return [malformed(parcel, view_changes=tuple(repeated)), parcel]
             case PrePrepare() if self.random.random() < 0.1:

@@ -217,3 +217,8 @@ def test_a_client_that_meets_a_damaged_row_is_told_so_and_nobody_stops() -> None
     cluster = run_history(draw_history(4416))
 
     assert cluster.counts["client told of a damaged row"]
+
+
+def test_a_new_view_without_the_liars_own_view_change_is_forged_as_well() -> None:
+    """Seed 6950, as it was drawn: the liar had nothing to repeat, and its lie was no message."""
+    run_history(draw_history(6950))
