@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +19,6 @@ from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import Blocks
 from consensus.verification import make_verifiable, message_signature_jobs
 from crypto.errors import DecodeError
-from crypto.hashing import Digest
 from crypto.schema import decode, encode
 from crypto.signatures import is_valid_many
 from genesis.invite import Invite
@@ -34,7 +32,7 @@ from shell.chain import Chain, wait_height
 from shell.kinds import Kind
 from shell.membership import Following, split_address
 from shell.mending import ASK_TIMEOUT_MS, CERTIFIED_BYTES_MAX, BlockCopy
-from shell.receiving import receive
+from shell.receiving import check_anchored, receive
 from shell.replica import Replica
 from shell.snapshots import NOT_HERE
 
@@ -59,17 +57,16 @@ class Unhelpful(Exception):
 class Visits:
     """What a node knows about whom to visit.
 
-    `seeds` are addresses from the invite, and `anchor` height and digest of the block that it
-    vouches for. `failures` counts visits in a row that brought less than they promised. `moved_at`
-    is the loop's time at which the tip was last seen to move; `has_all` says that whoever was
-    visited last had nothing more, `is_turned_away` that somebody answers only keys that the ledger
-    has named, and not ours, `is_unreached` that nobody was there at any known address.
+    `seeds` are addresses from the invite. `failures` counts visits in a row that brought less than
+    they promised. `moved_at` is the loop's time at which the tip was last seen to move; `has_all`
+    says that whoever was visited last had nothing more, `is_turned_away` that somebody answers only
+    keys that the ledger has named, and not ours, `is_unreached` that nobody was there at any known
+    address.
     """
 
     replica: Replica
     following: Following
     seeds: tuple[Address, ...] = ()
-    anchor: tuple[int, Digest] | None = None
     failures: Counter[Address] = field(default_factory=Counter)
     has_all: bool = False
     is_turned_away: bool = False
@@ -83,7 +80,7 @@ def make_visits(replica: Replica, following: Following, invite: Invite | None) -
     if invite is None:
         return Visits(replica=replica, following=following)
     seeds = tuple(split_address(node.p2p_address) for node in invite.nodes)
-    return Visits(replica=replica, following=following, seeds=seeds, anchor=invite.anchor())
+    return Visits(replica=replica, following=following, seeds=seeds)
 
 
 async def keep_visiting(visits: Visits, *, pause_s: float) -> None:
@@ -129,7 +126,8 @@ def has_anchor(visits: Visits) -> bool:
 
     Who has pruned what comes next has nothing to give either.
     """
-    return visits.anchor is None or visits.replica.chain.tip.height >= visits.anchor[0]
+    replica = visits.replica
+    return replica.anchor is None or replica.chain.tip.height >= replica.anchor[0]
 
 
 def _others(visits: Visits) -> frozenset[int]:
@@ -165,16 +163,6 @@ def is_nowhere_welcome(visits: Visits) -> bool:
     """Whether this node was turned away, and no address has helped: one alone may say anything."""
     has_helper = any(not visits.failures[address] for address in addresses_of(visits))
     return visits.is_turned_away and not has_helper
-
-
-def check_anchor(anchor: tuple[int, Digest] | None, blocks: Sequence[CertifiedBlock]) -> None:
-    """Raise `Unhelpful` for another block than the one that the invite vouches for."""
-    if anchor is None:
-        return
-    height, digest = anchor
-    for one in blocks:
-        if one.block.height == height and one.block.digest != digest:
-            raise Unhelpful(f"block {height} is not the one that the invite names")
 
 
 def check_certified(message: Blocks, chain: Chain) -> None:
@@ -239,7 +227,7 @@ async def _take_blocks(visits: Visits, visit: Visit) -> bool:
     if not found:
         return False
     message = Blocks(blocks=tuple(found))
-    check_anchor(visits.anchor, found)
+    check_anchored(message, replica.anchor)  # As `receive` does, which does not say who lied.
     check_certified(message, chain)
     check_consistent(message, chain.chain_id)  # After the certificates: it is not cheap.
     receive(replica, VISITED, message)  # Those of an epoch that is not known yet are cut off.

@@ -31,7 +31,6 @@ from ledger.parameters import PARAMETERS_KEY, Parameters
 from ledger.state import Overlay, StateView
 
 VALIDATORS_KEY: Final = b"governance/validators"
-EPOCH_PREFIX: Final = b"governance/epoch/"
 LATEST_EPOCH_KEY: Final = b"governance/latest-epoch"
 
 FIRST_EPOCH: Final = Epoch(0)
@@ -103,7 +102,7 @@ def epoch_at(view: StateView, height: int) -> EpochEntry:
 
 
 def epoch_key(epoch: int) -> bytes:
-    return EPOCH_PREFIX + epoch.to_bytes(8, "big")
+    return b"governance/epoch/" + epoch.to_bytes(8, "big")
 
 
 def put_parameters(state: Overlay, parameters: Parameters) -> None:

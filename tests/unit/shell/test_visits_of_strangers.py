@@ -325,7 +325,7 @@ async def test_a_chain_without_the_block_that_the_invite_names_is_not_followed(
         invite = invite_of(here, here.founder.p2p.port)
         stranger = await stack.enter_async_context(joined(here, invite))
         height, digest = invite.anchor()
-        stranger.visits.anchor = (height, Digest(bytes(32)))
+        stranger.replica.anchor = (height, Digest(bytes(32)))
 
         await until(lambda: stranger.visits.failures["127.0.0.1", here.founder.p2p.port] > 0)
 
