@@ -79,10 +79,3 @@ def test_a_history_whose_members_change_is_read_back_as_it_was_saved(tmp_path: P
     save_history(history, run_one(history), tmp_path / "kept.json")
 
     assert load_history(tmp_path / "kept.json")[0] == history
-
-
-def test_a_node_is_re_keyed_again_only_when_it_has_taken_its_next_keys() -> None:
-    """Seed 5777, as it was drawn: keys that the ledger had named were thrown away for others."""
-    cluster = run_history(draw_history(5777))
-
-    assert cluster.counts["re-keying left out, the one before is not done there"]
