@@ -32,7 +32,9 @@ from shell.pruning import keep_pruning
 from shell.snapshots import Snapshots
 
 WINDOW_MS: Final = 8_000
-LEAVES_MAX: Final = 16
+LEAVES_MAX: Final = 64
+"""A snapshot can be caught on its way, and is whole before a fast machine has pruned its root."""
+
 CHUNK_S: Final = 0.1
 
 answer_whole = shell.snapshots.answer_chunk

@@ -14,6 +14,7 @@ import pytest
 from commands.devnet import Member, free_ports, passphrase_path
 from commands.prune import directory_bytes
 from config import Pruning, dump_config, load_config
+from crypto.hashing import Digest
 from ledger.governance_payloads import AddValidator, RekeyValidator
 from ledger.parameters import Parameters
 from storage.database import open_database
@@ -41,7 +42,13 @@ from tests.integration.governing import (
     wait_members,
     write_invite,
 )
-from tests.integration.load import export_one, register_lanes, running_load, wait_acknowledged
+from tests.integration.load import (
+    Load,
+    export_one,
+    register_lanes,
+    running_load,
+    wait_acknowledged,
+)
 
 PRUNED_WITHIN_S = 240.0
 JOINED_WITHIN_S = 120.0
@@ -100,34 +107,83 @@ def has_pruned(members: Sequence[Member]) -> bool:
     return all(status_of(member, "/v1/blocks/1") == 404 for member in members)
 
 
+async def start_forgetful(make_consortium: MakeConsortium) -> Consortium:
+    """Start four nodes that prune soon, the first of them a liar, with lanes for a load."""
+    consortium = make_consortium(4, parameters=Parameters(idle_block_ms=100), is_started=False)
+    for member in consortium.members:
+        keep_little(member)
+        lies = ("--lying",) if member is consortium.members[0] else ()
+        start_hurried(consortium, member, *lies)
+    await asyncio.to_thread(wait_height, consortium.members, 2)
+    await register_lanes(consortium, HOSPITALS[1])
+    return consortium
+
+
+async def export_and_prune(
+    consortium: Consortium, load: Load, staying: Sequence[Member]
+) -> tuple[Digest, Path]:
+    """Return a transaction and its receipt's file, once nobody has its block any more."""
+    early = await asyncio.to_thread(
+        export_one, consortium, list(load.acknowledged), through=HOSPITALS[1]
+    )
+    await wait_until_async(
+        lambda: has_pruned(staying),
+        lambda: f"all prune; {[height_of(one) for one in staying]}",
+        timeout_s=PRUNED_WITHIN_S,
+    )
+    return early
+
+
+async def kill_in_mid_snapshot(joiner: Member) -> None:
+    await wait_until_async(
+        layout_of(joiner).arriving.is_dir,
+        lambda: f"a snapshot is under way; {log_tail(joiner)}",
+        timeout_s=JOINED_WITHIN_S,
+    )
+    kill(joiner)
+    assert not layout_of(joiner).arrived.exists(), "it was killed before it had everything"
+
+
+async def check_they_go_on(alive: Sequence[Member]) -> None:
+    goal = max(height_of(member) for member in alive) + 3
+    await asyncio.to_thread(wait_height, list(alive), goal)
+
+
+def check_joined_by_snapshot(joiner: Member, other: Member, load: Load, *, level: int) -> None:
+    """Whoever joined at `level` or below has a snapshot, and all that was acknowledged since."""
+    told = log_of(joiner)
+    assert "a snapshot has taken the ledger's place" in told
+    assert liars_in(told) == {0}, "what the liar sent was refused, and nobody else is blamed"
+    assert status_of(joiner, "/v1/blocks/1") == 404
+    for tx_id, (height, _) in load.acknowledged.items():
+        state = ask(other, f"/v1/transactions/{tx_id.hex()}")["state"]
+        assert state in ("COMMITTED", "PRUNED"), (height, state)
+        if height > level:
+            assert ask(joiner, f"/v1/transactions/{tx_id.hex()}")["state"] == "COMMITTED"
+
+
+def check_receipt(consortium: Consortium, member: Member, early: tuple[Digest, Path]) -> None:
+    """A receipt outlives its block."""
+    tx_id, file = early
+    verified = run("verify", file, "--genesis", consortium.genesis)
+    assert ask(member, f"/v1/transactions/{tx_id.hex()}")["state"] == "PRUNED"
+    assert verified.returncode == 0, verified.stderr
+
+
 @pytest.mark.timeout(600)
 async def test_a_wiped_member_joins_by_snapshot_under_load_though_one_peer_lies_and_it_is_killed(
     make_consortium: MakeConsortium,
 ) -> None:
     """Its operator types one command, twice the same, and copies one file; no hash, no address."""
-    consortium = make_consortium(4, parameters=Parameters(idle_block_ms=100), is_started=False)
+    consortium = await start_forgetful(make_consortium)
     members = consortium.members
     liar, others = members[0], members[1:3]
-    for member in members:
-        keep_little(member)
-    start_hurried(consortium, liar, "--lying")
-    for member in members[1:]:
-        start_hurried(consortium, member)
-    await asyncio.to_thread(wait_height, members, 2)
-    await register_lanes(consortium, HOSPITALS[1])
 
     async with running_load(consortium, HOSPITALS[1:3]) as load:
         await wait_acknowledged(load, 12)
         kill(members[3])
         joiner = members[3] = wipe(members[3])
-        early, file = await asyncio.to_thread(
-            export_one, consortium, list(load.acknowledged), through=HOSPITALS[1]
-        )
-        await wait_until_async(
-            lambda: has_pruned(members[:3]),
-            lambda: f"all prune; {[height_of(one) for one in members[:3]]}",
-            timeout_s=PRUNED_WITHIN_S,
-        )
+        early = await export_and_prune(consortium, load, members[:3])
         invite = await asyncio.to_thread(write_invite, consortium, through=HOSPITALS[1])
         command = join_words(joiner, invite, *free_ports(1))
         start_process(consortium, joiner, command)
@@ -136,13 +192,7 @@ async def test_a_wiped_member_joins_by_snapshot_under_load_though_one_peer_lies_
         )
         rekeying = RekeyValidator(node=claim_of(joiner))
         await decide_change(consortium, rekeying, joiner.org, through=HOSPITALS[1])
-        await wait_until_async(
-            layout_of(joiner).arriving.is_dir,
-            lambda: f"a snapshot is under way; {log_tail(joiner)}",
-            timeout_s=JOINED_WITHIN_S,
-        )
-        kill(joiner)
-        assert not layout_of(joiner).arrived.exists(), "it was killed before it had everything"
+        await kill_in_mid_snapshot(joiner)
         start_process(consortium, joiner, command)
         level = height_of(others[0])
         await asyncio.to_thread(wait_height, [joiner], level, timeout_s=JOINED_WITHIN_S)
@@ -151,23 +201,11 @@ async def test_a_wiped_member_joins_by_snapshot_under_load_though_one_peer_lies_
         )
         await wait_acknowledged(load, 5)
 
-    told = log_of(joiner)
-    assert "a snapshot has taken the ledger's place" in told
-    assert liars_in(told) == {0}, "what the liar sent was refused, and nobody else is blamed"
-    assert status_of(joiner, "/v1/blocks/1") == 404
     check_one_history(members)
     kill(others[1])  # Now nothing is decided without the one that joined.
-    alive = [liar, others[0], joiner]
-    goal = max(height_of(member) for member in alive) + 3
-    await asyncio.to_thread(wait_height, alive, goal)
-    verified = run("verify", file, "--genesis", consortium.genesis)
-    assert ask(others[0], f"/v1/transactions/{early.hex()}")["state"] == "PRUNED"
-    assert verified.returncode == 0, verified.stderr
-    for tx_id, (height, _) in load.acknowledged.items():
-        state = ask(others[0], f"/v1/transactions/{tx_id.hex()}")["state"]
-        assert state in ("COMMITTED", "PRUNED"), (height, state)
-        if height > level:
-            assert ask(joiner, f"/v1/transactions/{tx_id.hex()}")["state"] == "COMMITTED"
+    await check_they_go_on([liar, others[0], joiner])
+    check_joined_by_snapshot(joiner, others[0], load, level=level)
+    check_receipt(consortium, others[0], early)
     stop_all(consortium)
     for member in (others[0], joiner):
         check_disk(member.directory)
@@ -179,61 +217,31 @@ async def test_a_new_node_joins_by_snapshot_under_load_though_one_peer_lies_and_
     make_consortium: MakeConsortium,
 ) -> None:
     """A learner, whom its own chain does not name; slow, as the wiped member shows the rest."""
-    consortium = make_consortium(4, parameters=Parameters(idle_block_ms=100), is_started=False)
+    consortium = await start_forgetful(make_consortium)
     members = consortium.members
     liar, *others = founders = tuple(members)
-    for member in founders:
-        keep_little(member)
-    start_hurried(consortium, liar, "--lying")
-    for member in others:
-        start_hurried(consortium, member)
-    await asyncio.to_thread(wait_height, founders, 2)
-    await register_lanes(consortium, HOSPITALS[1])
 
     async with running_load(consortium, HOSPITALS[1:]) as load:
         await wait_acknowledged(load, 12)
-        early, file = await asyncio.to_thread(
-            export_one, consortium, list(load.acknowledged), through=HOSPITALS[1]
-        )
-        await wait_until_async(
-            lambda: has_pruned(founders),
-            lambda: f"all prune; {[height_of(one) for one in founders]}",
-            timeout_s=PRUNED_WITHIN_S,
-        )
+        early = await export_and_prune(consortium, load, founders)
         invite = await asyncio.to_thread(write_invite, consortium, through=HOSPITALS[1])
         joiner = await asyncio.to_thread(join, consortium, invite, "newcomer", HOSPITALS[1])
         keep_little(joiner)
         members.append(joiner)
         start_hurried(consortium, joiner)
         await decide_change(consortium, AddValidator(node=claim_of(joiner)), HOSPITALS[1])
-        await wait_until_async(
-            layout_of(joiner).arriving.is_dir,
-            lambda: f"a snapshot is under way; {log_tail(joiner)}",
-            timeout_s=JOINED_WITHIN_S,
-        )
-        kill(joiner)
-        assert not layout_of(joiner).arrived.exists(), "it was killed before it had everything"
+        await kill_in_mid_snapshot(joiner)
         start_hurried(consortium, joiner)
-        goal = height_of(others[0])
-        await asyncio.to_thread(wait_height, [joiner], goal, timeout_s=JOINED_WITHIN_S)
+        level = height_of(others[0])
+        await asyncio.to_thread(wait_height, [joiner], level, timeout_s=JOINED_WITHIN_S)
         await wait_members([*founders, joiner], 5)
         await wait_acknowledged(load, 5)
 
-    told = log_of(joiner)
-    assert "a snapshot has taken the ledger's place" in told
-    assert '"wrong": true' in told
-    assert status_of(joiner, "/v1/blocks/1") == 404
     check_one_history(members)
     kill(others[1])  # Now nothing is decided without the one that joined.
-    alive = [liar, others[0], others[2], joiner]
-    goal = max(height_of(member) for member in alive) + 3
-    await asyncio.to_thread(wait_height, alive, goal)
-    verified = run("verify", file, "--genesis", consortium.genesis)
-    assert ask(others[0], f"/v1/transactions/{early.hex()}")["state"] == "PRUNED"
-    assert verified.returncode == 0, verified.stderr
-    for tx_id, (height, _) in load.acknowledged.items():
-        state = ask(others[0], f"/v1/transactions/{tx_id.hex()}")["state"]
-        assert state in ("COMMITTED", "PRUNED"), (height, state)
+    await check_they_go_on([liar, others[0], others[2], joiner])
+    check_joined_by_snapshot(joiner, others[0], load, level=level)
+    check_receipt(consortium, others[0], early)
     stop_all(consortium)
     for member in (others[0], joiner):
         check_disk(member.directory)
