@@ -12,10 +12,7 @@ import click
 from benchmarks.open_loop import Planned, drive
 from benchmarks.processes import Usage, usage_of
 from benchmarks.report import machine, summarise
-from benchmarks.workloads import GRANTS_PER_PATIENT, Town, plan_grants, plan_puts, populate
-from client.wallet import open_wallet
-from commands.devnet import (
-    DEVNET_ERRORS,
+from benchmarks.scene.local import (
     Member,
     found_devnet,
     load_members,
@@ -25,6 +22,9 @@ from commands.devnet import (
     stop_members,
     wait_ready,
 )
+from benchmarks.workloads import GRANTS_PER_PATIENT, Town, plan_grants, plan_puts, populate
+from client.wallet import open_wallet
+from commands.devnet import DEVNET_ERRORS
 from commands.home import CLIENT_ERRORS
 from commands.output import Exit, fail, failures, say, settings, show
 from crypto.keystore import KDF_CHEAPEST

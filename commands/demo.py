@@ -13,6 +13,15 @@ from typing import Any, Final
 
 import click
 
+from benchmarks.scene.local import (
+    Member,
+    found_devnet,
+    load_members,
+    passphrase_path,
+    start_members,
+    stop_members,
+    wait_ready,
+)
 from client.access import (
     approve_request,
     explain_access,
@@ -25,20 +34,11 @@ from client.connection import GENESIS_NAME, Client, open_client
 from client.directories import share_directory
 from client.enrolment import make_enrolment, register_person
 from client.errors import Refused
+from client.plain_http import get_json
 from client.records import get_record, put_record
 from client.wallet import Wallet, find_account, open_wallet
-from commands.devnet import (
-    DEVNET_ERRORS,
-    Member,
-    found_devnet,
-    load_members,
-    passphrase_path,
-    start_members,
-    stop_members,
-    wait_ready,
-)
+from commands.devnet import DEVNET_ERRORS
 from commands.home import CLIENT_ERRORS
-from commands.http_status import get_json
 from commands.output import Exit, fail, failures, say, settings, show, show_rows
 from commands.samples import fhir_bundle, pdf_letter, png_image
 from commands.times import time_text

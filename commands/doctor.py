@@ -9,7 +9,8 @@ from typing import Any, Final
 import click
 
 from api.diagnosis import Diagnosis, Finding
-from commands.http_status import get_json, told_by_node
+from client.plain_http import get_json
+from commands.http_status import told_by_node
 from commands.output import Exit, fail, say, settings, show
 from commands.silent_node import address_of, examine_directory, last_lines
 from config import InvalidConfig, load_config

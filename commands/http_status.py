@@ -1,18 +1,15 @@
 """Asking a node's API for what needs no session: where it stands, who its peers are."""
 
-import http.client
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from client.plain_http import get_json
 from commands.output import Exit, fail
-
-TIMEOUT_S = 5
 
 node_url_option = click.option(
     "--node",
@@ -22,31 +19,6 @@ node_url_option = click.option(
     show_default=True,
     help="Address of the node's API.",
 )
-
-
-def get_json(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
-    """Return what the node answers; raises `OSError` or `ValueError` when it does not."""
-    return _answer_to(urllib.request.Request(_address(url, path)), timeout_s)  # noqa: S310
-
-
-def get_text(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> str:
-    """Return what the node answers as text; raises as `get_json`."""
-    request = urllib.request.Request(_address(url, path))  # noqa: S310 - checked in `_address`
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return str(answer.read().decode("utf-8"))
-    except http.client.HTTPException as problem:
-        raise ValueError(str(problem) or type(problem).__name__) from problem
-
-
-def post_json(url: str, path: str, body: object, *, timeout_s: float = TIMEOUT_S) -> Any:
-    """Return what the node answers to a JSON body; raises as `get_json`."""
-    request = urllib.request.Request(  # noqa: S310 - checked in `_address`
-        _address(url, path),
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    return _answer_to(request, timeout_s)
 
 
 @contextmanager
@@ -81,20 +53,6 @@ def fetch_peers(url: str) -> list[dict[str, Any]]:
     """Return what a node says about the other members, or end the command."""
     with told_by_node(url):
         return [{**row} for row in get_json(url, "/v1/peers")["peers"]]
-
-
-def _address(url: str, path: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no http address")
-    return url.rstrip("/") + path
-
-
-def _answer_to(request: urllib.request.Request, timeout_s: float) -> Any:
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return json.load(answer)
-    except http.client.HTTPException as problem:  # Whoever answers there speaks no HTTP.
-        raise ValueError(str(problem) or type(problem).__name__) from problem
 
 
 def _problem_of(problem: urllib.error.HTTPError) -> tuple[str, str]:

@@ -14,13 +14,6 @@ import click
 from client.connection import GENESIS_NAME
 from client.wallet import KEYSTORE_NAME
 from commands.clock import now_ms
-from commands.founding import (
-    Founder,
-    make_founder,
-    make_statement,
-    wallet_entry,
-    write_node_settings,
-)
 from commands.output import Exit, failures, show
 from commands.passphrase import passphrase_file_option, read_passphrase
 from config import Endpoint, InvalidConfig
@@ -34,6 +27,13 @@ from genesis.files import dump_genesis, dump_wire, load_genesis, load_wire
 from ledger.accounts import check_slug
 from ledger.nodes import NodeClaim
 from ledger.parameters import Parameters
+from shell.founding import (
+    Founder,
+    make_founder,
+    make_statement,
+    wallet_entry,
+    write_node_settings,
+)
 from shell.keys import KEYSTORE_NAME as NODE_KEYSTORE_NAME
 from shell.keys import load_node_keys, save_node_keys
 from storage.errors import StorageError

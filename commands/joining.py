@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.clock import now_ms
-from commands.founding import write_node_settings
 from commands.output import say
 from config import Endpoint, load_config
 from crypto.keystore import KDF_DEFAULT
@@ -17,6 +16,7 @@ from genesis.files import dump_wire, load_genesis
 from genesis.invite import Invite, dump_invite
 from ledger.accounts import OrgId, check_slug
 from ledger.nodes import NodeClaim, sign_node_claim
+from shell.founding import write_node_settings
 from shell.keys import KEYSTORE_NAME, identity_of, load_node_keys, make_node_keys, save_node_keys
 from shell.standing import Stage, stage_of
 from storage.layout import NodeLayout, make_layout

@@ -5,7 +5,8 @@ import re
 
 import click
 
-from commands.http_status import get_text, node_url_option, told_by_node
+from client.plain_http import get_text
+from commands.http_status import node_url_option, told_by_node
 from commands.output import settings
 
 SAMPLE = re.compile(r"^(?P<name>\w+(?:\{.*\})?) (?P<value>\S+)$", re.MULTILINE)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from client.plain_http import get_json
 from commands.clock import now_ms
-from commands.http_status import get_json
 from commands.join import JOIN_ERRORS
 from commands.node import node
 from commands.output import failures, show

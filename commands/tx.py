@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from client.connection import Client
+from client.plain_http import get_json, post_json
 from client.receipts import export_receipt
 from commands.home import digest_named, home_options, make_home, run_client
-from commands.http_status import get_json, node_url_option, post_json, told_by_node
+from commands.http_status import node_url_option, told_by_node
 from commands.output import Exit, fail, failures, settings, show, show_rows
 from commands.trace import as_row, read_events, trace
 from crypto.hashing import Digest

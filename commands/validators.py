@@ -7,9 +7,10 @@ import click
 
 from client.errors import AnswerRejected
 from client.liveness import Seen, seen_by
+from client.plain_http import get_json
 from commands.gov import FILE, blocks_option, force_option, propose_change
 from commands.home import CLIENT_ERRORS, home_options
-from commands.http_status import fetch_peers, get_json, node_url_option, told_by_node
+from commands.http_status import fetch_peers, node_url_option, told_by_node
 from commands.output import Exit, fail, failures, show, show_rows
 from crypto.validators import ReplicaId
 from genesis.files import load_wire

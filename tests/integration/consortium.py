@@ -16,10 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from client.connection import GENESIS_NAME, Client, open_client
-from client.enrolment import make_enrolment, register_person
-from client.wallet import Wallet, find_account, open_wallet
-from commands.devnet import (
+from benchmarks.scene.local import (
     Member,
     found_devnet,
     is_running,
@@ -31,7 +28,10 @@ from commands.devnet import (
     stop_members,
     wait_ready,
 )
-from commands.http_status import get_json
+from client.connection import GENESIS_NAME, Client, open_client
+from client.enrolment import make_enrolment, register_person
+from client.plain_http import get_json
+from client.wallet import Wallet, find_account, open_wallet
 from config import Timeouts
 from crypto.keystore import KDF_CHEAPEST
 from crypto.record_ids import AccountId

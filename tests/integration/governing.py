@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scene.local import Member, free_ports, passphrase_path
 from client.connection import Client, act, ask_view
 from client.errors import Refused
 from client.transactions import Outcome
-from commands.devnet import Member, free_ports, passphrase_path
 from config import load_config
 from crypto.hashing import Digest
 from crypto.keystore import KDF_CHEAPEST

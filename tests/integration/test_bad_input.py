@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.connection import Client
+from client.plain_http import post_json
 from client.transactions import Signed, hand_in, sign_payload
-from commands.http_status import post_json
 from commands.output import Exit
 from crypto.hashing import ChainId, Digest
 from crypto.schema import decode, encode

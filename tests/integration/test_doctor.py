@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.scene.local import Member, free_ports
+from client.plain_http import post_json
 from client.transactions import sign_payload
 from client.trust import make_trust
 from client.wallet import find_keys
-from commands.devnet import Member, free_ports
-from commands.http_status import post_json
 from config import Endpoint, NodeConfig, Timeouts, dump_config, load_config
 from crypto.hashing import Digest
 from genesis.files import load_genesis

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from commands.devnet import Member, passphrase_path
+from benchmarks.scene.local import Member, passphrase_path
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import MakeConsortium
 from tests.integration.consortium import (
@@ -70,7 +70,7 @@ def lying(consortium: Consortium, member: Member) -> Iterator[None]:
     command = [
         sys.executable,
         "-m",
-        "tests.integration.soak.byzantine_node",
+        "benchmarks.scene.lying_node",
         str(member.directory),
         "--passphrase-file",
         str(passphrase_path(consortium.directory)),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scene.local import Member, passphrase_path
 from client.access import grant_access
 from client.connection import open_client
 from client.errors import Refused
@@ -21,7 +22,6 @@ from client.lookup import FoundVersion, find_version
 from client.reading import get_record
 from client.records import PutRecord, put_record
 from client.transfers import fetch_sidecar
-from commands.devnet import Member, passphrase_path
 from commands.output import Exit
 from crypto.cid import encode_cid_text
 from ledger.accounts import Role

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from commands.devnet import Member, passphrase_path
+from benchmarks.scene.local import Member, passphrase_path
 from consensus.messages import Commit, encode_message
 from consensus.votes import VOTE_TYPES
 from crypto.hashing import ChainId, Digest

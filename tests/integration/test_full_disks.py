@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scene.local import Member
 from client.connection import Client, open_client
 from client.errors import Refused
 from client.http import Patience, put_stream
 from client.records import put_record
-from commands.devnet import Member
 from config import dump_config, load_config
 from crypto.cid import encode_cid_text
 from crypto.unixfs import CidHasher

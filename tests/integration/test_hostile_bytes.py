@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from commands.devnet import Member, passphrase_path
+from benchmarks.scene.local import Member, passphrase_path
 from config import load_config
 from crypto.schema import encode
 from ledger.exchange import SubmitBatch, SubmitItem

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scene.local import Member
 from client.access import grant_access
 from client.errors import Refused
 from client.reading import get_record
 from client.records import put_record
 from client.transactions import hand_in, sign_payload
-from commands.devnet import Member
 from crypto.hashing import Digest
 from ledger.access_payloads import AccessDeny
 from ledger.accounts import Role

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.scene.local import Member
 from client.access import grant_access
-from commands.devnet import Member
 from ledger.accounts import Role
 from tests.integration.consortium import (
     HOSPITALS,

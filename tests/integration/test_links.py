@@ -1,4 +1,4 @@
-"""The proxy that the nemesis cuts links with: it knows who dials, and a cut link loses nothing."""
+"""The relay that faults cut and slow links with: it knows who dials, and cut links lose nothing."""
 
 import asyncio
 import os
@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from commands.devnet import free_ports
-from tests.integration.soak.links import Links, both_ways, close_proxies, cut, mend, open_proxy
+from benchmarks.scene.local import free_ports
+from benchmarks.scene.relays import Links, both_ways, close_relays, cut, mend, open_relay, slow
 
 ME, OTHER = 3, 5
 
@@ -17,21 +17,25 @@ ME, OTHER = 3, 5
 async def echoing() -> AsyncIterator[tuple[Links, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A node that says what it hears, and a connection to it as from the node `ME`."""
 
+    ended = asyncio.Event()
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(100):
             writer.write(chunk)
         writer.close()
+        ended.set()
 
     (port,) = free_ports(1)
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     links = Links(pids=lambda: {ME: os.getpid()})
-    await open_proxy(links, OTHER, port=port, target=server.sockets[0].getsockname()[1])
+    await open_relay(links, OTHER, port=port, target=server.sockets[0].getsockname()[1])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield links, reader, writer
     finally:
         writer.close()
-        await close_proxies(links)
+        await close_relays(links)
+        await ended.wait()
         server.close()
 
 
@@ -63,3 +67,20 @@ async def test_one_direction_can_be_cut_alone() -> None:
             await asyncio.wait_for(reader.readexactly(3), timeout=0.3)
         mend(links)
         assert await reader.readexactly(3) == b"two"
+
+
+async def test_bytes_of_a_slow_link_are_on_their_way_side_by_side() -> None:
+    async with echoing() as (links, reader, writer):
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        loop, delay_s, pieces = asyncio.get_running_loop(), 0.1, 20
+
+        slow(links, {(ME, OTHER)}, delay_s)
+        began_s = loop.time()
+        for _ in range(pieces):
+            writer.write(b"two")
+            await asyncio.sleep(0.005)  # Each is a piece of its own on its way.
+        await reader.readexactly(3 * pieces)
+        took_s = loop.time() - began_s
+
+        assert delay_s <= took_s < delay_s * pieces / 2

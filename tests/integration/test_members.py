@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import Member, free_ports, passphrase_path
+from benchmarks.scene.local import Member, free_ports, passphrase_path
 from config import dump_config, load_config
 from crypto.validators import ReplicaId
 from ledger.governance_payloads import RekeyValidator, RemoveValidator

@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from commands.devnet import start_member, wait_ready
+from benchmarks.scene.hosts import Hosts, cut_links, hurry_host, mend_links
+from benchmarks.scene.local import start_members, wait_ready
+from benchmarks.scene.relays import both_ways
 from tests.integration.consortium import (
     TIMEOUT_CAP_MS,
     Consortium,
@@ -24,15 +27,7 @@ from tests.integration.load import (
     running_load,
     wait_acknowledged,
 )
-from tests.integration.namespaces import (
-    Hosts,
-    cut_links,
-    hurry_host,
-    mend_links,
-    open_hosts,
-    slow_host,
-)
-from tests.integration.soak.links import both_ways
+from tests.integration.namespaces import hosts_or_skip, slow_or_skip
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -42,7 +37,7 @@ RESUME_S_MAX = 3 * TIMEOUT_CAP_MS / 1000
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    with open_hosts(4) as made:
+    with hosts_or_skip(4) as made:
         yield made
 
 
@@ -51,8 +46,11 @@ def apart(hosts: Hosts, tmp_path: Path) -> Iterator[Consortium]:
     """Four hospitals, each on a host of its own."""
     consortium = found_consortium(tmp_path / "apart", 4, hosts=hosts.addresses)
     try:
-        for host, member in enumerate(consortium.members):
-            start_member(consortium.directory, member, inside=hosts.inside(host))
+        consortium.members = [
+            replace(member, inside=hosts.inside(host))
+            for host, member in enumerate(consortium.members)
+        ]
+        start_members(consortium.directory, consortium.members)
         wait_ready(consortium.members)
         yield consortium
     finally:
@@ -100,8 +98,7 @@ async def test_a_host_that_hears_nobody_and_one_that_is_slow_hold_nobody_up(
         cut_links(hosts, {(0, 3), (1, 3), (2, 3)})
         await wait_acknowledged(load, 10)
         mend_links(hosts)
-        kind = slow_host(hosts, 3, delay_ms=100, kilobits=300)
-        print(f"\nslowed by {kind}")
+        slow_or_skip(hosts, 3)
         await wait_acknowledged(load, 20)
         hurry_host(hosts, 3)
 

@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.scene.local import Member
 from client.transactions import sign_payload
 from client.trust import make_trust
 from client.wallet import find_keys
-from commands.devnet import Member
 from config import dump_config, load_config
 from crypto.hashing import Digest
 from genesis.files import load_genesis

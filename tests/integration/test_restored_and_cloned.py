@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import Member, free_ports, passphrase_path
+from benchmarks.scene.local import Member, free_ports, passphrase_path
 from consensus.evidence import signed_vote
 from consensus.hearing import bare_vote
 from consensus.records import (

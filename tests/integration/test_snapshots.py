@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import Member, free_ports, passphrase_path
+from benchmarks.scene.local import Member, free_ports, passphrase_path
 from commands.prune import directory_bytes
 from config import Pruning, dump_config, load_config
 from crypto.hashing import Digest

@@ -1,6 +1,6 @@
-"""A consortium to be tormented: real node processes whose links go through a proxy.
+"""A consortium to be tormented: real node processes whose links go through relays.
 
-One of them may be a liar (`byzantine_node`). `faulty` are nodes that were wiped or restored from a
+One of them may be a liar (`lying_node`). `faulty` are nodes that were wiped or restored from a
 backup, until their fence has lifted: with the liar they stay within f. Whoever is down for a reason
 stands in `down`; a node that ends for no reason is a finding.
 """
@@ -12,8 +12,6 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,18 +19,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from client.wallet import open_wallet
-from commands.devnet import (
+from benchmarks.scene.local import (
+    LIAR,
     Member,
     found_devnet,
-    free_ports,
     load_members,
     passphrase_path,
+    pids_of,
     running_pid,
     start_member,
     stop_members,
 )
-from config import Timeouts, dump_config, load_config
+from benchmarks.scene.relays import (
+    Links,
+    close_relays,
+    mend,
+    move_behind_relays,
+    open_relays,
+)
+from client.wallet import open_wallet
+from config import Timeouts
 from crypto.keystore import KDF_CHEAPEST
 from crypto.quorum import QuorumSystem
 from ledger.parameters import Parameters
@@ -44,7 +50,6 @@ from tests.integration.consortium import (
     log_tail,
     wait_until_async,
 )
-from tests.integration.soak.links import Links, close_proxies, mend, open_proxy
 
 BASE_TIMEOUT_MS = 2_000
 TIMEOUT_CAP_MS = 8_000
@@ -120,14 +125,9 @@ class Arena:
 async def open_arena(
     directory: Path, count: int, *, seed: int, report: Report, has_liar: bool
 ) -> AsyncIterator[Arena]:
-    """Found `count` hospitals behind proxies and start them, one as a liar if asked for."""
-    consortium = found_behind_proxies(directory, count)
-    pids = dict(enumerate(consortium.members))
-    links = Links(
-        pids=lambda: {
-            index: pid for index, member in pids.items() if (pid := running_pid(member)) is not None
-        }
-    )
+    """Found `count` hospitals behind relays and start them, one as a liar if asked for."""
+    consortium = found_behind_relays(directory, count, has_liar=has_liar)
+    links = Links(pids=lambda: pids_of(consortium.members))
     arena = Arena(
         consortium=consortium,
         links=links,
@@ -135,9 +135,7 @@ async def open_arena(
         report=report,
         liar=count - 1 if has_liar else None,
     )
-    for index, member in enumerate(consortium.members):
-        claimed = claimed_port(member)
-        await open_proxy(links, index, port=claimed, target=own_port(member))
+    await open_relays(links, consortium.members)
     try:
         for index in range(count):
             start_node(arena, index)
@@ -147,11 +145,11 @@ async def open_arena(
         for index in tuple(arena.stopped):
             resume(arena, index)
         await asyncio.to_thread(stop_members, consortium.members)
-        await close_proxies(links)
+        await close_relays(links)
 
 
-def found_behind_proxies(directory: Path, count: int) -> Consortium:
-    """Found a consortium whose nodes listen elsewhere than where their peers look for them."""
+def found_behind_relays(directory: Path, count: int, *, has_liar: bool) -> Consortium:
+    """Found a consortium whose nodes are reached through relays; the last may be a liar."""
     found_devnet(
         directory,
         count,
@@ -161,44 +159,18 @@ def found_behind_proxies(directory: Path, count: int) -> Consortium:
         ),
     )
     members = load_members(directory)
-    for member, port in zip(members, free_ports(count), strict=True):
-        path = member.directory / "node.toml"
-        config = load_config(path)
-        (member.directory / "claimed-port").write_text(str(config.p2p.port), encoding="ascii")
-        moved = replace(config, p2p=replace(config.p2p, port=port))
-        path.write_text(dump_config(moved), encoding="utf-8")
+    move_behind_relays(members)
+    if has_liar:
+        members[-1] = replace(members[-1], program=LIAR)
     passphrase = passphrase_path(directory).read_text(encoding="utf-8").strip()
     wallet = open_wallet(directory / "home", passphrase, kdf=KDF_CHEAPEST)
     return Consortium(directory=directory, members=members, wallet=wallet)
 
 
-def claimed_port(member: Member) -> int:
-    return int((member.directory / "claimed-port").read_text(encoding="ascii"))
-
-
-def own_port(member: Member) -> int:
-    return load_config(member.directory / "node.toml").p2p.port
-
-
 def start_node(arena: Arena, index: int) -> None:
     """Start a node that does not run, as what it is."""
-    member, directory = arena.members[index], arena.consortium.directory
     arena.down.discard(index)
-    if index != arena.liar:
-        start_member(directory, member)
-        return
-    module = "tests.integration.soak.byzantine_node"
-    command = [sys.executable, "-m", module, str(member.directory)]
-    command += ["--passphrase-file", str(passphrase_path(directory).resolve())]
-    with member.log_file.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    member.pid_file.write_text(f"{process.pid}\n", encoding="ascii")
+    start_member(arena.consortium.directory, arena.members[index])
 
 
 def take_down(arena: Arena, index: int) -> None:

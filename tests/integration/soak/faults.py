@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from commands.devnet import running_pid
+from benchmarks.scene.local import running_pid
+from benchmarks.scene.relays import both_ways, cut, slow
 from tests.integration.consortium import stop_one
 from tests.integration.soak.arena import (
     Arena,
@@ -18,7 +19,6 @@ from tests.integration.soak.arena import (
     take_down,
     wipe_directory,
 )
-from tests.integration.soak.links import both_ways, cut, slow
 
 KEPT_OF_A_DIRECTORY: Final = ("ledger", "journal", "sidecars", "blobs")
 

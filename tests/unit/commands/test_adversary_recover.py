@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import free_ports
-from commands.founding import found, make_founder, write_node_directory
+from benchmarks.scene.local import free_ports
 from commands.node_directory import offline
 from commands.output import Exit
 from commands.recovering import set_aside
@@ -25,6 +24,7 @@ from ledger.pool import Pool, PoolLimits
 from ledger.transactions import decode_transaction, make_transaction, sign_transaction
 from shell.chain import open_live_chain
 from shell.clock import Clock
+from shell.founding import found, make_founder, write_node_directory
 from shell.journal import BodiesRecord, append_votes, make_bodies_record, open_votes
 from shell.limits import world_limits
 from shell.opening import open_founded_chain, open_ledger

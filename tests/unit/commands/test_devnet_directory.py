@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import (
+from benchmarks.scene.local import (
     found_devnet,
     free_ports,
     is_running,

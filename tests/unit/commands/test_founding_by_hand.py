@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import free_ports
+from benchmarks.scene.local import free_ports
 from commands.output import Exit
 from config import load_config
 from genesis.document import chain_id_of

@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commands.devnet import free_ports
-from commands.founding import Founder, found, make_founder, write_node_directory
+from benchmarks.scene.local import free_ports
 from config import Endpoint, Timeouts, load_config
 from consensus.events import MessageReceived
 from consensus.messages import Echo, Message, decode_message
@@ -23,6 +22,7 @@ from node import Node, running_node
 from p2p.config import NetworkConfig
 from p2p.network import Network
 from shell.clock import Clock
+from shell.founding import Founder, found, make_founder, write_node_directory
 from shell.keys import identity_of
 from shell.kinds import KIND_RULES, Kind
 from shell.membership import peers_of

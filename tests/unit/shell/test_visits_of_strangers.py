@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.devnet import free_ports
-from commands.founding import (
-    Founder,
-    found,
-    make_founder,
-    write_node_directory,
-)
+from benchmarks.scene.local import free_ports
 from config import EVERYBODY, KNOWN, Endpoint, Timeouts, dump_config, load_config
 from consensus.blocks import CertifiedBlock
 from consensus.messages import Blocks
@@ -34,6 +28,12 @@ from p2p.config import NetworkConfig
 from p2p.errors import RequestRefused
 from p2p.network import Network
 from shell.clock import Clock
+from shell.founding import (
+    Founder,
+    found,
+    make_founder,
+    write_node_directory,
+)
 from shell.kinds import KIND_RULES, Kind
 from shell.mending import CERTIFIED_BYTES_MAX, BlockCopy, answer_copy
 from shell.ports import ChainReads

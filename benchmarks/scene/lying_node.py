@@ -1,9 +1,10 @@
 """A node built of the same rooms that lies: it equivocates, floods, and lies in catch-up.
 
-    python -m tests.integration.soak.byzantine_node DIRECTORY --passphrase-file FILE
+    python -m benchmarks.scene.lying_node DIRECTORY --passphrase-file FILE [--when-told]
 
 It holds its own keys and nobody else's. What it wants to say goes through `Lies`, which puts itself
-between the replica and its network.
+between the replica and its network: from the start, or from the first SIGUSR1 on. Until then it is
+a correct node, to the last byte.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+import uvloop
 
 from config import load_config
 from consensus.blocks import Block
@@ -33,7 +36,7 @@ from crypto.schema import decode, encode
 from crypto.validators import Epoch
 from crypto.votes import Height, View, vote_preimage
 from ledger.blocks import Header, header_digest
-from node import running_node
+from node import Node, running_node
 from p2p.network import Network
 from shell.kinds import Kind
 
@@ -153,14 +156,22 @@ class Lies:
         return signed
 
 
-async def run(directory: Path, passphrase: str, seed: int) -> None:
+async def run(directory: Path, passphrase: str, seed: int, *, when_told: bool) -> None:
     async with running_node(load_config(directory / "node.toml"), passphrase) as node:
-        replica = node.replica
-        lies = Lies(replica.network, replica.state.config, random.Random(seed))
-        replica.network = lies  # type: ignore[assignment]  # It passes on whatever it does not change.
         loop = asyncio.get_running_loop()
+        if when_told:
+            loop.add_signal_handler(signal.SIGUSR1, begin_to_lie, node, seed)
+        else:
+            begin_to_lie(node, seed)
         loop.add_signal_handler(signal.SIGTERM, node.stopping.set)
         await node.stopping.wait()
+
+
+def begin_to_lie(node: Node, seed: int) -> None:
+    replica = node.replica
+    if isinstance(replica.network, Network):  # Whoever lies already goes on.
+        lies = Lies(replica.network, replica.state.config, random.Random(seed))
+        replica.network = lies  # type: ignore[assignment]  # It passes on what it does not change.
 
 
 def main() -> None:
@@ -168,9 +179,10 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--passphrase-file", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--when-told", action="store_true", help="lie from the first SIGUSR1 on")
     wanted = parser.parse_args()
     passphrase = wanted.passphrase_file.read_text(encoding="utf-8").strip()
-    asyncio.run(run(wanted.directory, passphrase, wanted.seed))
+    uvloop.run(run(wanted.directory, passphrase, wanted.seed, when_told=wanted.when_told))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""What may go wrong before or around a measurement, each with a stable code and a way out."""
+
+
+class SceneError(Exception):
+    """Root of what is wrong with the place where a benchmark runs."""
+
+    code: str = "scene.error"
+
+
+class NoNetwork(SceneError):
+    """There is no consortium in that directory."""
+
+    code = "devnet.missing"
+
+
+class NodeEnded(SceneError):
+    """A node ended by itself when it should have run."""
+
+    code = "devnet.ended"
+
+
+class NotReady(SceneError):
+    """A node that runs decided no block in time."""
+
+    code = "devnet.not_ready"
+
+
+class NoNamespaces(SceneError):
+    """Hosts in network namespaces cannot be made on this machine."""
+
+    code = "scene.namespaces"
+
+
+class NoShaping(SceneError):
+    """The kernel cannot make what a host sends slower."""
+
+    code = "scene.shaping"
