@@ -41,6 +41,7 @@ from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit
 from shell.kinds import Kind
+from shell.lag import keep_probing
 from shell.limits import pool_limits, world_limits
 from shell.membership import (
     check_own_keys,
@@ -326,6 +327,7 @@ async def start(node: Node, document: GenesisDocument) -> None:
         "visiting": lambda: keep_visiting(node.visits, pause_s=VISIT_PAUSE_S),
         "readiness": lambda: keep_ready(node.readiness),
         "watching": lambda: keep_watching(node.watching),
+        "delays": lambda: keep_probing(node.replica.timeline.delays),
         "clocks": lambda: keep_comparing(node.replica),
         "evidence": lambda: keep_reporting(node.replica, node.intake),
         **upkeep_chores(node.upkeep),

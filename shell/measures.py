@@ -1,7 +1,8 @@
 """The numbers of a running node (`api.metrics`), read from the rooms when somebody asks."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -9,8 +10,10 @@ from api.diagnosis import diagnose
 from api.facts import Facts
 from api.metrics import Histogram, Measures, Value
 from crypto.validators import ReplicaId
+from p2p.lanes import Lane
 from shell.clocks import others_offset_ms
 from shell.facts import Sources, gather_facts, name_of
+from shell.processes import usage_of
 from shell.replica import Replica
 from shell.scrubbing import Scrubbing
 from storage.journal import SyncTimes
@@ -99,6 +102,8 @@ def _members(facts: Facts, replica: Replica) -> dict[str, Samples]:
             ((name_of(replica, ReplicaId(index)),), count)
             for index, count in sorted(replica.reports.counts.items())
         ],
+        "sent_bytes_total": _by_lane([one.bytes_out for one in network.peers]),
+        "received_bytes_total": _by_lane([one.bytes_in for one in network.peers]),
         "connections_refused_total": _counted(Counter(network.refused)),
     }
 
@@ -132,8 +137,13 @@ def _pool(facts: Facts, sources: Sources) -> dict[str, Samples]:
 
 def _machine(facts: Facts, sources: Sources) -> dict[str, Samples]:
     replica = sources.replica
+    workers = [one.process.pid for one in sources.intake.verifier.workers]
+    usage = usage_of([os.getpid(), *workers])
     return {
+        "process_cpu_seconds_total": [] if usage is None else _one(usage.cpu_s),
+        "process_resident_memory_bytes": [] if usage is None else _one(usage.resident_bytes),
         "loop_lag_seconds": _one(facts.lag_ms / 1_000),
+        "loop_delay_seconds": [((), replica.timeline.delays)],
         "blocks_damaged": _one(len(replica.mending.damaged)),
         "journal_fsync_seconds": [((), flushes(replica.votes.journal.sync_times))],
         "disk_free_bytes": [((one.part,), one.free_bytes) for one in facts.disks],
@@ -165,6 +175,10 @@ def flushes(times: SyncTimes) -> Histogram:
     found.counts, found.total = list(times.buckets), times.total_us / 1e6
     assert list(accumulate(found.counts))[-1:] == [times.count], "every flush is in a bucket"
     return found
+
+
+def _by_lane(traffic: Sequence[Mapping[Lane, int]]) -> Samples:
+    return [((lane.name.lower(),), sum(one[lane] for one in traffic)) for lane in Lane]
 
 
 def _one(value: float) -> Samples:

@@ -5,6 +5,7 @@ nodes find out by their own clocks; what a host sends to other hosts is delayed 
 kernel has it. This machine itself is on the bridge too: it reaches every node's API, undelayed.
 """
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from benchmarks.errors import NoNamespaces, NoShaping
 ROOT_QDISC: Final = "1:"
 DELAYED_BAND: Final = "1:3"
 """The third of `prio`'s bands, into which no packet falls unless a filter says so."""
+
+OPENED: Final = itertools.count()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,10 +43,11 @@ def open_hosts(count: int) -> Iterator[Hosts]:
         raise NoNamespaces("network namespaces need root")
     if shutil.which("ip") is None:
         raise NoNamespaces("network namespaces need `ip`: install the package iproute2")
-    tag = f"{os.getpid() % 10_000}"
+    number = next(OPENED) % 100  # The kernel takes away the last ones when it likes.
+    tag = f"{os.getpid() % 10_000}.{number}"
     bridge = f"mlb{tag}"
     names = [f"ml{tag}-{host}" for host in range(count)]
-    subnet = f"10.{os.getpid() % 200 + 20}.77"
+    subnet = f"10.{os.getpid() % 200 + 20}.{number}"
     hosts = Hosts(
         bridge=bridge,
         names=names,

@@ -59,3 +59,15 @@ def test_a_number_that_is_not_in_the_table_is_refused() -> None:
 def test_names_are_used_once_and_counters_end_as_counters_do() -> None:
     assert len({one.name for one in METRICS}) == len(METRICS)
     assert all(one.name.endswith("_total") == (one.kind == "counter") for one in METRICS)
+
+
+def test_a_count_is_written_to_its_last_digit() -> None:
+    text = render({"blocks_total": [((), 1_234_567_891)]})
+
+    assert samples(text) == {("blocks_total", ""): 1_234_567_891}
+
+
+def test_names_of_any_process_stand_without_the_prefix() -> None:
+    text = render({"process_cpu_seconds_total": [((), 0.25)]})
+
+    assert "\nprocess_cpu_seconds_total 0.25\n" in text

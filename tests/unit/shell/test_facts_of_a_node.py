@@ -1,6 +1,7 @@
 """What a running node tells of itself to its doctor and to monitoring."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from crypto.hashing import Digest
 from crypto.validators import ReplicaId
 from shell.facts import Sources, gather_facts, make_sources
 from shell.measures import gather_measures
+from shell.processes import usage_of
 from shell.timeline import note_departures, note_effect
 from tests.unit.shell.one_of_four import PEER, OneOfFour, running_one
 
@@ -83,3 +85,26 @@ async def test_every_view_that_was_left_is_logged_once_with_its_reason(
 
         told = [one for one in caplog.records if one.message == "view change"]
         assert [vars(one)["reason"] for one in told] == ["complaint.censoring"]
+
+
+async def test_processor_time_and_memory_are_those_of_the_workers_too(tmp_path: Path) -> None:
+    async with running_one(tmp_path / "node") as one:
+        own = usage_of([os.getpid()])
+
+        measures = gather_measures(sources_of(one))
+
+        assert own is not None
+        ((_, cpu_s),) = measures["process_cpu_seconds_total"]
+        ((_, resident),) = measures["process_resident_memory_bytes"]
+        assert isinstance(cpu_s, float)
+        assert isinstance(resident, int)
+        assert cpu_s >= own.cpu_s > 0
+        assert resident > own.resident_bytes / 2
+        assert {labels for labels, _ in measures["sent_bytes_total"]} >= {
+            ("consensus",),
+            ("gossip",),
+        }
+
+
+def test_a_process_that_has_ended_uses_nothing() -> None:
+    assert usage_of([2**22 + 1]) is None

@@ -9,7 +9,7 @@ import pytest
 
 from consensus.events import BacklogChanged
 from consensus.state import Departure
-from shell.lag import Lag, take_lag_ms
+from shell.lag import Lag, keep_probing, make_delays, note_delay, take_lag_ms
 from shell.replica import deliver
 from tests.unit.p2p.loopback import until
 from tests.unit.shell.one_of_four import running_one
@@ -39,3 +39,26 @@ def test_an_absence_is_told_once_by_whoever_finds_out_first(
 
     assert told_ms == [2_000, 0, 0], "the watch was due before the first timer"
     assert lag.ms_max == 2_000
+
+
+def test_a_long_step_counts_for_all_the_timers_that_were_due_meanwhile() -> None:
+    delays = make_delays()
+
+    note_delay(delays, 0.0004)
+    note_delay(delays, 0.095)
+
+    assert sum(delays.counts) == 1 + 10, "one on time, and one late for each 10 ms"
+    above_50_ms = sum(delays.counts[delays.bounds.index(0.05) + 1 :])
+    assert above_50_ms == 5
+
+
+async def test_a_loop_that_is_held_is_seen_by_the_probe() -> None:
+    delays = make_delays()
+    probing = asyncio.create_task(keep_probing(delays))
+    await until(lambda: sum(delays.counts) > 0)
+
+    Event().wait(0.12)
+    await until(lambda: delays.total > 0.12)
+
+    probing.cancel()
+    assert sum(delays.counts[delays.bounds.index(0.05) + 1 :]) >= 5
