@@ -123,9 +123,9 @@ def seal_key() -> Any:
     return seal_public_key(make_seal_private_key(SealScheme.P256))
 
 
-def registration(bench: Bench, role: Role) -> Register:
-    """Return a registration of somebody new."""
-    key, new_seal_key = make_signing_key(Scheme.P256), seal_key()
+def registration(bench: Bench, role: Role, key: SigningKey) -> Register:
+    """Return a registration of somebody new, who holds `key`."""
+    new_seal_key = seal_key()
     sign_key: PublicKey = public_key(key)
     new_id = account_id(sign_key)
     return Register(
@@ -260,7 +260,7 @@ def main() -> None:
     options = parser.parse_args()
 
     bench = make_bench()
-    people = [registration(bench, Role.DOCTOR) for _ in range(options.count)]
+    people = [registration(bench, Role.DOCTOR, make_signing_key(Scheme.P256)) for _ in range(options.count)]
     registrations = [bench.signed("identity.register", one) for one in people]
     report = {"identity.register": measure(bench, registrations, options.rounds)}
     decoded = [decode_transaction(one, bench.chain_id) for one in registrations]

@@ -31,6 +31,9 @@ _COUNTED_BYTES: Final = 64 << 10
 """Shorter messages cannot hold so many values that it matters, and are not counted."""
 
 
+_PACKER_BYTES_MAX: Final = 1 << 20
+
+
 def encode_value(value: Value) -> bytes:
     """Return the canonical bytes of `value`; raise `EncodeError` for what has none."""
     return pack(_checked(value, 0, EncodeError))
@@ -45,10 +48,31 @@ def decode_value(encoded: bytes, *, bytes_max: int) -> Value:
     return _checked(unpack(encoded, bytes_max=bytes_max), 0, DecodeError)
 
 
+class Packer:
+    """One packer for all: making one costs more than most of what it packs.
+
+    It never lets go of the interpreter while it packs plain values, so threads cannot meet in it.
+    """
+
+    __slots__ = ("_packer",)
+
+    def __init__(self) -> None:
+        self._packer = msgpack.Packer(use_bin_type=True)
+
+    def pack(self, value: object) -> bytes:
+        packed: bytes = self._packer.pack(value)
+        if len(packed) > _PACKER_BYTES_MAX:  # It keeps the memory it once needed.
+            self._packer = msgpack.Packer(use_bin_type=True)
+        return packed
+
+
+_PACKER: Final = Packer()
+
+
 def pack(value: object) -> bytes:
     """Encode a value whose types a schema has already checked (no float, sorted maps)."""
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=True)
+        packed = _PACKER.pack(value)
     except (ValueError, OverflowError, TypeError) as problem:
         raise EncodeError(str(problem)) from problem
     return packed
@@ -74,7 +98,7 @@ def unpack(encoded: bytes, *, bytes_max: int) -> object:
             **(_counting() if len(encoded) > _COUNTED_BYTES else {}),
             ext_hook=_refuse_extension,  # An extension of no bytes passes the limit.
         )
-        canonical = msgpack.packb(value, use_bin_type=True)
+        canonical = _PACKER.pack(value)
     except (ValueError, OverflowError, TypeError, RecursionError) as problem:
         raise DecodeError(f"not a canonical msgpack value: {problem}") from problem
     if canonical != encoded:

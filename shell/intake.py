@@ -8,7 +8,9 @@ turns away may be offered again.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from api.ports import NotTaken, Submitted, TransactionStatus
 from crypto.envelopes import check_sidecar
@@ -38,62 +40,87 @@ from ledger.transactions import (
 from ledger.validation import check_admission
 from shell.chain import Chain
 from shell.clock import Clock
+from shell.gathering import Gathering, take_part
 from shell.verifier import Verifier
 
 log = logging.getLogger("medledger.intake")
 
-SLICE_ITEMS = 32
-"""Transactions decoded before the loop gets a turn: about 2 ms of work."""
+SLICE_ITEMS: Final = 32
+"""Transactions decoded before the loop gets a turn: about 1 ms of work."""
 
-INDEFINITE = (PoolError, UnknownSender, KeyInactive, TooEarly)
+TURN_ITEMS_MAX: Final = 512
+
+INDEFINITE: Final = (PoolError, UnknownSender, KeyInactive, TooEarly)
 """What another moment may change: the same bytes may be offered again."""
 
 Item = tuple[bytes, tuple[bytes, ...]]
 """A signed transaction and its sidecar contents, in the order its body lists them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Offer:
+    """An item that came in, and whether a peer passed it on."""
+
+    signed: bytes
+    sidecars: tuple[bytes, ...]
+    is_gossip: bool
+
+
 def ignore_added(_entries: Sequence[Entry], _is_gossip: bool) -> None:
     """Tell nobody: until the node is connected."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Intake:
-    """Where transactions come in.
+    """Where transactions come in; they are taken in turns (`shell.gathering`).
 
-    `on_added(entries, is_gossip)` hears of what is new in the pool. `under_check` holds the signed
-    hashes whose signature is with a worker now, so that the same transaction from a user and from
-    three peers is verified once. At `full_at_ms` the pool last turned one away for want of room.
+    `on_added(entries, is_gossip)` hears of what is new in the pool. At `full_at_ms` the pool last
+    turned one away for want of room.
     """
 
-    chain: Chain
-    pool: Pool
-    verifier: Verifier
-    clock: Clock
-    on_added: Callable[[Sequence[Entry], bool], None] = ignore_added
-    under_check: dict[Digest, asyncio.Future[None]] = field(default_factory=dict)
-    full_at_ms: int | None = None
+    def __init__(self, *, chain: Chain, pool: Pool, verifier: Verifier, clock: Clock) -> None:
+        self.chain = chain
+        self.pool = pool
+        self.verifier = verifier
+        self.clock = clock
+        self.on_added: Callable[[Sequence[Entry], bool], None] = ignore_added
+        self.full_at_ms: int | None = None
+        self.offers = Gathering(work=partial(_take, self), items_max=TURN_ITEMS_MAX)
 
 
 async def submit(
     intake: Intake, items: Sequence[Item], *, is_gossip: bool = False
 ) -> list[Submitted | NotTaken]:
     """Take what can be taken; return one answer for each item, in order."""
-    answers: list[Submitted | NotTaken | None] = [None] * len(items)
-    fresh: list[tuple[int, Transaction, tuple[bytes, ...]]] = []
-    for index, (signed, sidecars) in enumerate(items):
+    offers = [
+        Offer(signed=signed, sidecars=sidecars, is_gossip=is_gossip) for signed, sidecars in items
+    ]
+    return await take_part(intake.offers, offers)
+
+
+async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | NotTaken]:
+    """Do one turn: decode, check and verify everything, and pool what is good."""
+    outcomes: list[Transaction | Submitted | NotTaken] = []
+    for index, offer in enumerate(offers):
         if index % SLICE_ITEMS == SLICE_ITEMS - 1:
             await asyncio.sleep(0)
-        outcome = _admit(intake, signed, sidecars)
-        if isinstance(outcome, Transaction):
-            fresh.append((index, outcome, sidecars))
+        outcomes.append(_admit(intake, offer.signed, offer.sidecars))
+    fresh = {one.signed_hash: one for one in outcomes if isinstance(one, Transaction)}
+    valid = await _find_valid(intake, tuple(fresh.values()))
+    added: dict[bool, list[Entry]] = {False: [], True: []}
+    answers: list[Submitted | NotTaken] = []
+    for offer, outcome in zip(offers, outcomes, strict=True):
+        if not isinstance(outcome, Transaction):
+            answers.append(outcome)
+        elif outcome.signed_hash not in valid:
+            problem = NotSigned("the signature is not one of the key in the transaction")
+            answers.append(_not_taken(outcome.tx_id, problem))
         else:
-            answers[index] = outcome
-    for (index, *_), outcome in zip(
-        fresh, await _verify_and_pool(intake, fresh, is_gossip=is_gossip), strict=True
-    ):
-        answers[index] = outcome
-    assert all(answer is not None for answer in answers), "every item has its answer"
-    return [answer for answer in answers if answer is not None]
+            answers.append(_pool_one(intake, outcome, offer.sidecars, added[offer.is_gossip]))
+    for is_gossip, entries in added.items():
+        if entries:
+            _log_pooled(entries, is_gossip)
+            intake.on_added(entries, is_gossip)
+    return answers
 
 
 def _admit(
@@ -134,59 +161,19 @@ def check_sidecars(transaction: Transaction, sidecars: Sequence[bytes]) -> None:
         ) from problem
 
 
-async def _verify_and_pool(
-    intake: Intake, fresh: Sequence[tuple[int, Transaction, tuple[bytes, ...]]], *, is_gossip: bool
-) -> list[Submitted | NotTaken]:
-    ours = []
-    for _, transaction, _ in fresh:
-        waiting = intake.under_check.get(transaction.signed_hash)
-        if waiting is None:
-            mark = asyncio.get_running_loop().create_future()
-            intake.under_check[transaction.signed_hash] = mark
-            ours.append(transaction)
-    try:
-        verdicts = await _verify(intake, ours)
-        return _pool_all(intake, fresh, verdicts, is_gossip=is_gossip)
-    finally:
-        for one in ours:
-            intake.under_check.pop(one.signed_hash).cancel()
+async def _find_valid(intake: Intake, transactions: Sequence[Transaction]) -> set[Digest]:
+    """Return the signed hashes of those whose signature is valid.
 
-
-async def _verify(intake: Intake, transactions: Sequence[Transaction]) -> dict[Digest, bool]:
-    """Check signatures in one go, those inside payloads too, so that execution need not wait."""
+    Signatures inside payloads are checked in the same go, so that execution need not wait.
+    """
     view = intake.chain.view()
-    inner = [inner_signature_jobs(view, one) for one in transactions]
+    inner = [job for one in transactions for job in inner_signature_jobs(view, one)]
     jobs = [signature_job(one) for one in transactions]
-    valid = await intake.verifier.is_valid([*jobs, *(job for some in inner for job in some)])
-    flat = (job for some in inner for job in some)
-    for job, ok in zip(flat, valid[len(jobs) :], strict=True):
+    valid = await intake.verifier.is_valid([*jobs, *inner])
+    for job, ok in zip(inner, valid[len(jobs) :], strict=True):
         if ok:
             remember_valid(job)
-    return {one.signed_hash: ok for one, ok in zip(transactions, valid[: len(jobs)], strict=True)}
-
-
-def _pool_all(
-    intake: Intake,
-    fresh: Sequence[tuple[int, Transaction, tuple[bytes, ...]]],
-    verdicts: dict[Digest, bool],
-    *,
-    is_gossip: bool,
-) -> list[Submitted | NotTaken]:
-    answers: list[Submitted | NotTaken] = []
-    added: list[Entry] = []
-    for _, transaction, sidecars in fresh:
-        is_valid = verdicts.get(transaction.signed_hash)
-        if is_valid is None:  # The same bytes are being verified for somebody else.
-            answers.append(_pending(transaction.tx_id))
-        elif not is_valid:
-            problem = NotSigned("the signature is not one of the key in the transaction")
-            answers.append(_not_taken(transaction.tx_id, problem))
-        else:
-            answers.append(_pool_one(intake, transaction, sidecars, added))
-    if added:
-        _log_pooled(added, is_gossip)
-        intake.on_added(added, is_gossip)
-    return answers
+    return {one.signed_hash for one, ok in zip(transactions, valid, strict=False) if ok}
 
 
 def _log_pooled(added: Sequence[Entry], is_gossip: bool) -> None:

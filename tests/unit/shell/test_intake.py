@@ -109,7 +109,6 @@ async def test_the_same_bytes_twice_in_one_batch_are_verified_and_told_once(door
         Status.PENDING,
     ]
     assert sum(count for count, _ in door.told) == 1
-    assert not door.intake.under_check
 
 
 async def test_two_who_bring_the_same_at_once_are_both_told_that_it_waits(door: Door) -> None:
