@@ -3,7 +3,8 @@
 One process, no sockets and no consensus: the real code of intake, pool, proposal, execution and
 storage, called in the order in which a node calls it, on `access.grant` transactions of many
 patients and a LevelDB in a temporary directory. `python -m benchmarks.hot_path` prints processor
-microseconds per transaction (of the best block: noise only ever adds). `--profile FILE` writes a cProfile of it.
+microseconds per transaction, of the best block, since noise only ever adds; `--profile FILE` writes
+a cProfile of all blocks.
 """
 
 import argparse
@@ -223,8 +224,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="medledger-hot-path-") as folder:
         costs = measure(Path(folder), options)
     least = {
-        step: min(times) / options.count * MICROSECONDS
-        for step, times in costs.seconds.items()
+        step: min(times) / options.count * MICROSECONDS for step, times in costs.seconds.items()
     }
     if options.json:
         sys.stdout.write(json.dumps(least, indent=1) + "\n")

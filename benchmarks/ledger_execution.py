@@ -260,7 +260,10 @@ def main() -> None:
     options = parser.parse_args()
 
     bench = make_bench()
-    people = [registration(bench, Role.DOCTOR, make_signing_key(Scheme.P256)) for _ in range(options.count)]
+    people = [
+        registration(bench, Role.DOCTOR, make_signing_key(Scheme.P256))
+        for _ in range(options.count)
+    ]
     registrations = [bench.signed("identity.register", one) for one in people]
     report = {"identity.register": measure(bench, registrations, options.rounds)}
     decoded = [decode_transaction(one, bench.chain_id) for one in registrations]

@@ -32,6 +32,9 @@ GRANTS_MAX: Final = 240
 """Grants in force a pseudonym may ever have; the parameter is lower. Recipients of one seal, and so
 these, the patient and the agents, fit the sidecars of one transaction."""
 
+NO_END_MS: Final = 2**64 - 1
+"""When the first of no grants ends."""
+
 REQUESTS_MAX: Final = 240
 REQUESTS_MADE_MAX: Final = 64
 """Requests one account may have waiting, all patients together."""
@@ -66,12 +69,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantsInForce:
-    """A pseudonym's grants, ascending by id; `encoded` are `Grant`s."""
+    """A pseudonym's grants, ascending by id; `encoded` are `Grant`s.
 
-    WIRE_VERSION: ClassVar[int] = 1
+    `first_end_ms` is the block time at which the first of them ends, `NO_END_MS` if there is none:
+    until then a change need not look into them.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 2
     WIRE_BYTES_MAX: ClassVar[int] = ENTRY_BYTES_MAX
 
     encoded: Annotated[tuple[EncodedItem, ...], Count(0, GRANTS_MAX)]
+    first_end_ms: U64
 
     def __post_init__(self) -> None:
         if not is_ascending(self.encoded):
@@ -80,6 +88,9 @@ class GrantsInForce:
     @property
     def grants(self) -> tuple[Grant, ...]:
         return tuple(_grant(one) for one in self.encoded)
+
+
+NO_GRANTS: Final = GrantsInForce(encoded=(), first_end_ms=NO_END_MS)
 
 
 class Ending(Enum):
@@ -190,7 +201,7 @@ def get_grants(view: StateView, pseudonym: AccountId) -> tuple[Grant, ...]:
 def grants_in_force(view: StateView, pseudonym: AccountId) -> GrantsInForce:
     """Return the entry that holds the pseudonym's grants."""
     encoded = view.get(grants_key(pseudonym))
-    return GrantsInForce(encoded=()) if encoded is None else _grants(encoded)
+    return NO_GRANTS if encoded is None else _grants(encoded)
 
 
 def get_ended_grants(
@@ -227,6 +238,11 @@ def is_in_force(terms: Terms, time_ms: int) -> bool:
 def put_ended_grant(state: Overlay, ended: EndedGrant) -> None:
     key = ended_key(ended.grant.pseudonym, ended.ended_ms, ended.grant.grant_id)
     state.put(key, encode(ended))
+
+
+def grant_of(encoded: bytes) -> Grant:
+    """Return one of the grants that an entry lists."""
+    return _grant(encoded)
 
 
 @lru_cache(maxsize=_DECODED_MAX)

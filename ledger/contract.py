@@ -29,6 +29,8 @@ class Lane(Enum):
     GOVERNANCE = "governance"
     REST = "rest"
 
+    __hash__ = object.__hash__  # An enumeration's own is written in Python; a pool asks often.
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

@@ -88,6 +88,10 @@ class Pool:
         self._by_signed_hash: dict[Digest, Entry] = {}
         self._lanes: dict[Lane, dict[Digest, Entry]] = {lane: {} for lane in SHARES_PERCENT}
         self._lane_bytes: dict[Lane, int] = dict.fromkeys(SHARES_PERCENT, 0)
+        self._shares = tuple(
+            (lane, limits.transactions_max * percent // 100, limits.bytes_max * percent // 100)
+            for lane, percent in SHARES_PERCENT.items()
+        )
         self._accounts: dict[tuple[Lane, bytes], int] = {}
         self._early: dict[Digest, Entry] = {}
         self._early_accounts: dict[bytes, int] = {}
@@ -177,13 +181,13 @@ class Pool:
         """Return for how many transactions and bytes a lane has room beside others' reserves."""
         count = self.limits.transactions_max - len(self._entries)
         size_bytes = self.limits.bytes_max - self.bytes_used
-        for other, percent in SHARES_PERCENT.items():
+        for other, count_share, bytes_share in self._shares:
             if other is lane:
                 continue
-            count_share = self.limits.transactions_max * percent // 100
-            bytes_share = self.limits.bytes_max * percent // 100
-            count -= max(0, count_share - len(self._lanes[other]))
-            size_bytes -= max(0, bytes_share - self._lane_bytes[other])
+            if (count_left := count_share - len(self._lanes[other])) > 0:
+                count -= count_left
+            if (bytes_left := bytes_share - self._lane_bytes[other]) > 0:
+                size_bytes -= bytes_left
         return count, size_bytes
 
     def added_before(self, added_ms: int, *, limit: int) -> tuple[Entry, ...]:

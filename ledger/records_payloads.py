@@ -9,7 +9,7 @@ author of a version is the account that signs its transaction; no payload names 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from operator import lt
 from typing import Annotated, ClassVar, Final, TypeVar
 
 from crypto.cid import Cid, check_cid
@@ -193,4 +193,4 @@ class RecordReseal:
 
 def is_ascending(items: Sequence[Ordered]) -> bool:
     """Whether every item is greater than the one before it (so none repeats)."""
-    return all(one < other for one, other in pairwise(items))
+    return all(map(lt, items, items[1:]))

@@ -35,11 +35,12 @@ class Overlay:
     transaction costs what it writes, never a copy of what the block has written so far.
     """
 
-    __slots__ = ("_keys", "_new_keys", "_savepoints", "_undo", "_view", "writes")
+    __slots__ = ("_keys", "_new_keys", "_read", "_savepoints", "_undo", "_view", "writes")
 
     def __init__(self, view: StateView) -> None:
         self.writes: Writes = {}
         self._view = view
+        self._read: dict[bytes, bytes | None] = {}  # What a block reads of the view, once.
         self._undo: list[tuple[bytes, bool, bytes | None]] = []
         self._savepoints: list[int] = []
         self._keys: list[bytes] = []  # Ascending; may hold keys whose write was taken back.
@@ -48,7 +49,10 @@ class Overlay:
     def get(self, key: bytes) -> bytes | None:
         if key in self.writes:
             return self.writes[key]
-        return self._view.get(key)
+        if key in self._read:
+            return self._read[key]
+        value = self._read[key] = self._view.get(key)
+        return value
 
     def put(self, key: bytes, value: bytes) -> None:
         self._write(key, value)

@@ -84,15 +84,15 @@ async def _take_turn(
     """Do one turn; whoever has gone away meanwhile is answered in vain."""
     try:
         results = await work([item for portion in turn for item in portion.items])
+    except asyncio.CancelledError:
+        for portion in turn:
+            portion.results.cancel()
+        raise
     except Exception as problem:  # noqa: BLE001 - it is theirs who wait for the results
         for portion in turn:
             if not portion.results.done():
                 portion.results.set_exception(problem)
         return
-    finally:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            for portion in turn:
-                portion.results.cancel()
     first = 0
     for portion in turn:
         stop = first + len(portion.items)

@@ -3,7 +3,9 @@
 A right's id, and a request's, is the id of the transaction that made it.
 """
 
-from typing import Final, NamedTuple
+from bisect import insort
+from collections.abc import Sequence
+from typing import Final
 
 from crypto.hashing import Digest
 from crypto.record_ids import AccountId
@@ -19,10 +21,12 @@ from ledger.access_payloads import (
 from ledger.access_state import (
     ENTRY_BYTES_MAX,
     GRANTS_MAX,
+    NO_END_MS,
     EndedGrant,
     Ending,
     Grant,
     GrantsInForce,
+    grant_of,
     grants_in_force,
     grants_key,
     put_ended_grant,
@@ -74,16 +78,16 @@ def on_approve(context: Context, approve: AccessApprove) -> None:
 def on_revoke(context: Context, revoke: AccessRevoke) -> None:
     """End a right at once; what is sealed from now on has no envelope for it."""
     check_own(context, revoke.pseudonym)
-    kept = _sweep(context, revoke.pseudonym)
-    found = [one for one in kept if one.grant.grant_id == revoke.grant]
+    kept = _kept(context, revoke.pseudonym)
+    found = [one for one in kept.grants if one.grant_id == revoke.grant]
     if not found:
         raise Refused(
             "access.unknown_grant",
             f"no grant {revoke.grant.hex()[:16]} is in force; it may have ended already",
         )
-    grant = found[0].grant
-    others = [one.encoded for one in kept if one not in found]
-    _put_grants(context, revoke.pseudonym, others)
+    grant = found[0]
+    others = [one for one in kept.encoded if grant_of(one).grant_id != revoke.grant]
+    _put_grants(context, revoke.pseudonym, _listed(others))
     _set_aside(context, grant, Ending.REVOKED, context.time_ms)
     context.emit(
         "access.revoked",
@@ -103,33 +107,38 @@ def _give(context: Context, patient: Account, terms: Terms, *, request_id: Diges
         height=context.height,
         time_ms=context.time_ms,
     )
-    kept = _sweep(context, patient.account_id)
+    kept = _kept(context, patient.account_id)
     limit = min(context.parameters.grants_per_patient_max, GRANTS_MAX)
-    if len(kept) >= limit:
+    if len(kept.encoded) >= limit:
         raise _full(limit)
-    encoded = [*(one.encoded for one in kept), encode(grant)]
-    if _put_grants(context, patient.account_id, encoded) > ENTRY_BYTES_MAX:
-        raise _full(len(kept))
+    encoded = list(kept.encoded)
+    insort(encoded, encode(grant))
+    given = GrantsInForce(
+        encoded=tuple(encoded), first_end_ms=min(kept.first_end_ms, terms.until_ms)
+    )
+    if _put_grants(context, patient.account_id, given) > ENTRY_BYTES_MAX:
+        raise _full(len(kept.encoded))
     return grant
 
 
-class Kept(NamedTuple):
-    """A grant that stays in force, with its bytes, so that it is not encoded again."""
-
-    encoded: bytes
-    grant: Grant
-
-
-def _sweep(context: Context, pseudonym: AccountId) -> list[Kept]:
+def _kept(context: Context, pseudonym: AccountId) -> GrantsInForce:
     """Set aside what has expired and return the others; the caller writes them back."""
-    kept: list[Kept] = []
     entry = grants_in_force(context.state, pseudonym)
+    if context.time_ms < entry.first_end_ms:
+        return entry
+    kept: list[bytes] = []
     for encoded, grant in zip(entry.encoded, entry.grants, strict=True):
         if context.time_ms < grant.terms.until_ms:
-            kept.append(Kept(encoded, grant))
+            kept.append(encoded)
         else:
             _set_aside(context, grant, Ending.EXPIRED, grant.terms.until_ms)
-    return kept
+    return _listed(kept)
+
+
+def _listed(encoded: Sequence[bytes]) -> GrantsInForce:
+    """Return the entry of these grants, which ascend."""
+    ends = [grant_of(one).terms.until_ms for one in encoded]
+    return GrantsInForce(encoded=tuple(encoded), first_end_ms=min(ends, default=NO_END_MS))
 
 
 def _set_aside(context: Context, grant: Grant, ending: Ending, ended_ms: int) -> None:
@@ -139,9 +148,9 @@ def _set_aside(context: Context, grant: Grant, ending: Ending, ended_ms: int) ->
     put_ended_grant(context.state, ended)
 
 
-def _put_grants(context: Context, pseudonym: AccountId, encoded: list[bytes]) -> int:
+def _put_grants(context: Context, pseudonym: AccountId, grants: GrantsInForce) -> int:
     """Write a pseudonym's grants and return the bytes they take."""
-    entry = encode(GrantsInForce(encoded=tuple(sorted(encoded))))
+    entry = encode(grants)
     context.state.put(grants_key(pseudonym), entry)
     return len(entry)
 

@@ -24,6 +24,7 @@ LONG_FUNCTIONS: dict[str, int] = {}
 BROAD_EXCEPTS: dict[str, str] = {
     "api/app.py::_guard": "above one request's handler is only the server, which tells too much",
     "shell/replica.py::_drain": "whatever failed, a core ahead of its disk must not vote on",
+    "shell/gathering.py::_take_turn": "what a turn raises goes to those who wait for its results",
     "tests/simulation/run.py::violation_of": "X1: whatever a message makes raise is a finding",
     "p2p/faults.py::reporting": "above the node's own callbacks is only the event loop",
 }

@@ -249,7 +249,9 @@ def access_entries() -> dict[str, Any]:
         "Grant": grant,
         "Grant, answering a request": answered,
         "Request": request,
-        "GrantsInForce": GrantsInForce(encoded=(encode(grant), encode(answered))),
+        "GrantsInForce": GrantsInForce(
+            encoded=(encode(grant), encode(answered)), first_end_ms=grant.terms.until_ms
+        ),
         **{
             f"EndedGrant, {ending.value}": EndedGrant(
                 grant=grant,

@@ -18,7 +18,7 @@ from crypto.record_ids import AccountId
 from crypto.schema import encode
 from crypto.validators import after_restart
 from crypto.votes import VoteType
-from ledger.access_state import GrantsInForce, get_grants, grants_key
+from ledger.access_state import NO_GRANTS, get_grants, grants_key
 from ledger.accounts import account_key, get_account
 from ledger.decision import Action, decide_about
 from ledger.tree.proofs import StateProofs
@@ -76,7 +76,7 @@ def test_a_hidden_grant_is_refused() -> None:
     certified = CertifiedState()
     certified.hospitals.grant(certified.hospitals.terms(SOUTH_DOCTOR))
     honest = certified.witness((GRANTS_KEY,))
-    hidden = encode(GrantsInForce(encoded=()))
+    hidden = encode(NO_GRANTS)
 
     told: tuple[bytes | None, ...] = (hidden, None)
     for value in told:

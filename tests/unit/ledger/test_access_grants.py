@@ -25,9 +25,11 @@ from ledger.access_payloads import (
 )
 from ledger.access_state import (
     ENTRY_BYTES_MAX,
+    NO_END_MS,
     Ending,
     get_ended_grants,
     get_grants,
+    grants_in_force,
     grants_key,
 )
 from ledger.accounts import OrgId, Role
@@ -249,6 +251,28 @@ def test_revoking_one_grant_leaves_the_others(world: Hospitals) -> None:
     world.revoke(gone)
 
     assert in_force(world) == sorted(kept)
+
+
+def test_the_list_says_when_the_first_of_its_grants_ends(world: Hospitals) -> None:
+    now_ms = world.time_ms
+    ends = [now_ms + hours * HOUR_MS for hours in (5, 3, 9)]
+    ids = [world.grant(replace(world.terms(SOUTH_DOCTOR), until_ms=end)) for end in ends]
+
+    seen = [first_end_ms(world)]
+    world.revoke(ids[0])
+    seen.append(first_end_ms(world))
+    world.chain.apply(after_ms=4 * HOUR_MS)
+    world.grant(replace(world.terms(SOUTH_DOCTOR), until_ms=now_ms + 20 * HOUR_MS))
+    seen.append(first_end_ms(world))
+    for grant_id in in_force(world):
+        world.revoke(grant_id)
+    seen.append(first_end_ms(world))
+
+    assert seen == [ends[1], ends[1], ends[2], NO_END_MS]
+
+
+def first_end_ms(world: Hospitals) -> int:
+    return grants_in_force(world.chain.state, account_of(PATIENT)).first_end_ms
 
 
 def test_ended_grants_are_listed_newest_first(world: Hospitals) -> None:

@@ -58,4 +58,4 @@ def test_entries_of_a_list_ascend(kind: type) -> None:
     items = getattr(value, name)
 
     with pytest.raises(ValueError, match="do not ascend"):
-        kind(**{name: (*items, items[0])})
+        replace(value, **{name: (*items, items[0])})
