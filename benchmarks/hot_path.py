@@ -30,19 +30,28 @@ from benchmarks.ledger_execution import (
 )
 from crypto.record_ids import AccountId
 from crypto.schema import decode, encode
-from crypto.signatures import Scheme, account_id, encode_jobs, make_signing_key, public_key
+from crypto.signatures import (
+    Scheme,
+    SigningKey,
+    account_id,
+    encode_jobs,
+    make_signing_key,
+    public_key,
+)
 from crypto.validators import ReplicaId
 from crypto.votes import View
 from genesis.state import apply_genesis
 from ledger.access_payloads import AccessGrant, AccessLevel, AllRecords, Terms, WholeOrganisation
 from ledger.accounts import Role
+from ledger.blocks import Header
 from ledger.exchange import SubmitBatch, SubmitItem
 from ledger.parameters import get_parameters
-from ledger.pool import Pool, PoolLimits
+from ledger.pool import Entry, Pool, PoolLimits
 from ledger.proposal import make_block
 from ledger.purposes import TREAT
 from ledger.replay import ReplayWindow
 from ledger.transactions import (
+    Transaction,
     decode_transaction,
     make_transaction,
     sign_transaction,
@@ -55,6 +64,8 @@ from storage.database import create_database
 from storage.slices import run_to_end
 
 MICROSECONDS: Final = 1e6
+CERTIFICATE_BYTES: Final = 400
+REGISTERED_AT_ONCE: Final = 500
 BATCH_ITEMS: Final = 20
 """Transactions in one frame of gossip: what gathers in a few milliseconds under load."""
 
@@ -127,14 +138,23 @@ def framed(signed: Sequence[bytes]) -> list[bytes]:
 
 def run_block(line: Line, frames: Sequence[bytes]) -> None:
     """Take the transactions through everything that a node does with them."""
-    timed, chain, bench = line.costs.timed, line.chain, line.bench
+    now_ms = max(line.chain.tip.time_ms + 1, CREATED_MS + 1)
+    transactions = receive(line, frames, now_ms)
+    header, entries = propose(line, now_ms)
+    assert len(entries) == len(transactions), "one block takes them all"
+    decide(line, header, [one.transaction for one in entries])
+
+
+def receive(line: Line, frames: Sequence[bytes], now_ms: int) -> list[Transaction]:
+    """Decode, check and pool what comes in frames, and make frames for the others."""
+    timed, view = line.costs.timed, line.chain.world.view
+    parameters = get_parameters(view)
     batches = timed("receive: decode frames", lambda: [decode(SubmitBatch, one) for one in frames])
     signed = [item.signed for batch in batches for item in batch.items]
-    transactions = timed(
-        "receive: decode, hash", lambda: [decode_transaction(one, bench.chain_id) for one in signed]
+    chain_id = line.bench.chain_id
+    transactions: list[Transaction] = timed(
+        "receive: decode, hash", lambda: [decode_transaction(one, chain_id) for one in signed]
     )
-    view, parameters = chain.world.view, get_parameters(chain.world.view)
-    now_ms = max(chain.tip.time_ms + 1, CREATED_MS + 1)
 
     def admit() -> None:
         for one in transactions:
@@ -146,8 +166,15 @@ def run_block(line: Line, frames: Sequence[bytes]) -> None:
     timed("signature: jobs", lambda: encode_jobs([signature_job(one) for one in transactions]))
     timed("receive: pool", lambda: [line.pool.add(one, (), now_ms) for one in transactions])
     timed("gossip: encode", lambda: framed(signed))
+    return transactions
+
+
+def propose(line: Line, now_ms: int) -> tuple[Header, Sequence[Entry]]:
+    """Make a block of the pool, and check it as the others do."""
+    timed, chain, view = line.costs.timed, line.chain, line.chain.world.view
+    parameters = get_parameters(view)
     parent = dataclasses.replace(
-        parent_facts(bench),
+        parent_facts(line.bench),
         height=chain.tip.height,
         header=chain.tip.digest,
         time_ms=chain.tip.time_ms,
@@ -167,7 +194,6 @@ def run_block(line: Line, frames: Sequence[bytes]) -> None:
             now_ms=now_ms,
         ),
     )
-    assert len(entries) == len(transactions), "one block takes them all"
     timed(
         "propose: check",
         lambda: check_proposal(
@@ -180,21 +206,27 @@ def run_block(line: Line, frames: Sequence[bytes]) -> None:
             parameters=parameters,
         ),
     )
+    return header, entries
+
+
+def decide(line: Line, header: Header, transactions: Sequence[Transaction]) -> None:
+    """Execute and store a block, and let go of its transactions."""
+    timed, chain = line.costs.timed, line.chain
     result = timed(
         "execute",
         lambda: apply_block(
-            view,
-            chain_id=bench.chain_id,
+            chain.world.view,
+            chain_id=line.bench.chain_id,
             height=header.height,
             time_ms=header.time_ms,
-            transactions=[one.transaction for one in entries],
+            transactions=transactions,
         ),
     )
     assert all(receipt.accepted for receipt in result.receipts), "the benchmark's block is clean"
     block = DecidedBlock(
         header=encode(header),
-        certificate=b"\x00" * 400,
-        transactions=tuple(one.transaction for one in entries),
+        certificate=bytes(CERTIFICATE_BYTES),
+        transactions=tuple(transactions),
     )
     commit = timed(
         "store: tree, receipts, rows", lambda: run_to_end(stage_block(chain, block, result))
@@ -234,46 +266,45 @@ def main() -> None:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> Costs:
+    """Register the patients, then run the blocks."""
     bench = make_bench()
     with create_database(folder / "ledger") as database:
-        chain = create_chain(
-            database, bench.chain_id, apply_genesis(bench.document), time_ms=CREATED_MS
+        writes = apply_genesis(bench.document)
+        chain = create_chain(database, bench.chain_id, writes, time_ms=CREATED_MS)
+        limits = PoolLimits(
+            transactions_max=20_000, bytes_max=1 << 28, account_transactions_max=20_000
         )
-        line = Line(
-            bench=bench,
-            chain=chain,
-            pool=Pool(
-                PoolLimits(
-                    transactions_max=20_000, bytes_max=1 << 28, account_transactions_max=20_000
-                )
-            ),
-            replay=ReplayWindow(height=0, time_ms=CREATED_MS),
-        )
-        patients = []
-        for first in range(0, options.patients, 500):
-            frames = []
-            for _ in range(min(500, options.patients - first)):
-                key = make_signing_key(Scheme.P256)
-                patients.append((key, account_id(public_key(key))))
-                frames.append(
-                    bench.signed("identity.register", registration(bench, Role.PATIENT, key))
-                )
-            run_block(line, framed(frames))
+        replay = ReplayWindow(height=0, time_ms=CREATED_MS)
+        line = Line(bench=bench, chain=chain, pool=Pool(limits), replay=replay)
+        patients = register(line, options.patients)
         line.costs = Costs()
+        count = options.count
         blocks = [
-            framed(make_grants(line, patients, options.count, number * options.count))
+            framed(make_grants(line, patients, count, number * count))
             for number in range(options.blocks)
         ]
         gc.collect()
-        profile = cProfile.Profile() if options.profile else None
-        if profile:
+        profile = cProfile.Profile()
+        if options.profile:
             profile.enable()
         for frames in blocks:
             run_block(line, frames)
-        if profile:
+        if options.profile:
             profile.disable()
             profile.dump_stats(options.profile)
         return line.costs
+
+
+def register(line: Line, count: int) -> list[tuple[SigningKey, AccountId]]:
+    """Register so many patients, in blocks of the usual size."""
+    keys = [make_signing_key(Scheme.P256) for _ in range(count)]
+    for first in range(0, count, REGISTERED_AT_ONCE):
+        payloads = [
+            registration(line.bench, Role.PATIENT, key)
+            for key in keys[first : first + REGISTERED_AT_ONCE]
+        ]
+        run_block(line, framed([line.bench.signed("identity.register", one) for one in payloads]))
+    return [(key, account_id(public_key(key))) for key in keys]
 
 
 if __name__ == "__main__":
