@@ -16,14 +16,18 @@ from crypto.hashing import Digest
 from crypto.schema import decode, encode
 from crypto.votes import Height
 from ledger.accounts import Account
+from ledger.blocks import header_digest
 from ledger.contracts.governance import get_epoch
 from ledger.exchange import (
     EPOCH_LINKS_MAX,
+    OUTCOMES_MAX,
     WITNESS_KEYS_MAX,
+    BlockOutcomes,
     EpochLink,
     EpochLinks,
     ScanQuery,
     SealedHeader,
+    TransactionOutcome,
     Witness,
     WitnessQuery,
 )
@@ -72,6 +76,28 @@ async def get_block(api: Api, request: web.Request) -> web.StreamResponse:
             raise _unknown_block(request)
         page = block.transactions[first : first + limit]
         return web.json_response(render_block(block, _ids(block, page), first=first))
+
+
+async def get_outcomes(api: Api, request: web.Request) -> web.StreamResponse:
+    """Return what became of each transaction of a block, a page at a time, in canonical bytes."""
+    first = query_integer(request, "first", default=0, high=2**32 - 1)
+    limit = query_integer(request, "limit", default=OUTCOMES_MAX, high=OUTCOMES_MAX)
+    async with reading_much(api, request):
+        height = _height(api, request)
+        sealed, receipts = api.ports.chain.sealed_header(height), api.ports.chain.receipts(height)
+        if sealed is None or receipts is None:
+            raise _unknown_block(request)
+        page = BlockOutcomes(
+            height=height,
+            digest=header_digest(sealed.header),
+            tx_count=len(receipts),
+            first=first,
+            outcomes=tuple(
+                TransactionOutcome(tx_id=one.tx_id, code=one.code)
+                for one in receipts[first : first + limit]
+            ),
+        )
+        return web.Response(body=encode(page), content_type=MSGPACK)
 
 
 async def get_header(api: Api, request: web.Request) -> web.StreamResponse:

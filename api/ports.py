@@ -123,6 +123,9 @@ class ChainPort(Protocol):
 
     def block(self, height: Height) -> StoredBlock | None: ...
 
+    def receipts(self, height: Height) -> tuple[Receipt, ...] | None:
+        """Return the receipts of a decided block, checked against the root of the chain."""
+
     def sealed_header(self, height: Height) -> SealedHeader | None: ...
 
     def view(self) -> StateView:

@@ -70,6 +70,14 @@ CHAIN_ROUTES: Final = (
     _get("/v1/blocks/{height}", chain.get_block, Access.OPEN, "first", "limit"),
     Route(
         method="GET",
+        path="/v1/blocks/{height}/outcomes",
+        handler=chain.get_outcomes,
+        access=Access.OPEN,
+        query=("first", "limit"),
+        gives=(_MSGPACK,),
+    ),
+    Route(
+        method="GET",
         path="/v1/headers/{height}",
         handler=chain.get_header,
         access=Access.OPEN,

@@ -22,6 +22,7 @@ WITNESS_KEYS_MAX: Final = 256
 PATH_HASHES_MAX: Final = 32
 FILE_LINKS_MAX: Final = 4_096
 EPOCH_LINKS_MAX: Final = 32
+OUTCOMES_MAX: Final = 4_096
 
 StateKey = Annotated[bytes, Size(1, 256)]
 """A key of the one state space; its table is the first path part."""
@@ -102,6 +103,32 @@ class ReceiptFile:
 
     links: Annotated[tuple[EpochLink, ...], Count(0, FILE_LINKS_MAX)]
     proof: ReceiptProof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionOutcome:
+    """What became of one transaction of a block: `ok`, or the code of the refusal."""
+
+    tx_id: Digest
+    code: Name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockOutcomes:
+    """A page of a block's outcomes, from its receipts: the answer of `GET .../outcomes`.
+
+    `digest` is the block's; `first` the index of the first outcome, `tx_count` how many the block
+    has. What the receipts tell of people is left out, so anybody may read it.
+    """
+
+    WIRE_VERSION: ClassVar[int] = 1
+    WIRE_BYTES_MAX: ClassVar[int] = 512 << 10
+
+    height: U64
+    digest: Digest
+    tx_count: U32
+    first: U32
+    outcomes: Annotated[tuple[TransactionOutcome, ...], Count(0, OUTCOMES_MAX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,14 +35,14 @@ from shell.fetching import stream_blob
 from shell.freshness import is_fresh
 from shell.intake import Intake
 from shell.measures import gather_measures
-from shell.mending import Mending, report_damage
+from shell.mending import Mending, report_damage, report_damaged_receipts
 from shell.overview import consensus_overview, evidence_overview, peers_overview
 from shell.replica import Replica
 from shell.sidecars import Sidecars
 from shell.upkeep import Upkeep, storage_overview
 from storage import blocks as stored_blocks
 from storage import receipts as stored_receipts
-from storage.errors import BlockCorrupt
+from storage.errors import BlockCorrupt, ReceiptsCorrupt
 from storage.keys import LogPlace
 
 
@@ -107,6 +107,13 @@ class ChainReads:
             return None
         sealed = _sealed(stored.header, stored.certificate)
         return StoredBlock(sealed_header=sealed, transactions=stored.transactions)
+
+    def receipts(self, height: Height) -> tuple[Receipt, ...] | None:
+        try:
+            return stored_receipts.get_receipts(self.chain.stored, height)
+        except ReceiptsCorrupt as problem:
+            report_damaged_receipts(self.mending, problem.height)
+            raise
 
     def sealed_header(self, height: Height) -> SealedHeader | None:
         stored = stored_blocks.get_stored_header(self.chain.stored, height)

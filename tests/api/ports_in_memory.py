@@ -197,6 +197,12 @@ class MemoryNode:
     def block(self, height: Height) -> StoredBlock | None:
         return self.blocks.get(height)
 
+    def receipts(self, height: Height) -> tuple[Receipt, ...] | None:
+        if height not in self.blocks:
+            return None
+        there = [receipt for _, receipt in self.decided.values() if receipt.height == height]
+        return tuple(sorted(there, key=lambda receipt: receipt.index))
+
     def sealed_header(self, height: Height) -> SealedHeader | None:
         found = self.blocks.get(height)
         return None if found is None else found.sealed_header

@@ -7,7 +7,7 @@ from crypto.hashing import Digest
 from crypto.schema import decode
 from ledger.access_payloads import AccessGrant
 from ledger.accounts import Role
-from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
+from ledger.exchange import SUBMIT_ITEMS_MAX, BlockOutcomes, SubmitBatch, SubmitItem
 from ledger.receipts import Receipt
 from tests.api.asking import MSGPACK, Server
 from tests.api.ports_in_memory import MemoryNode
@@ -158,3 +158,39 @@ async def test_a_batch_of_too_many_is_refused_whole(server: Server) -> None:
     answer = await server.ask("POST", "/v1/transactions", json={"transactions": rows})
 
     assert answer.code == "request.malformed"
+
+
+async def test_anybody_reads_the_outcomes_of_a_block_and_no_events(
+    server: Server, node: MemoryNode
+) -> None:
+    await server.post_wire("/v1/transactions", batch(a_grant(node), a_grant(node, by=DOCTOR)))
+    height = node.tip().height
+
+    answer = await server.get(f"/v1/blocks/{height}/outcomes")
+
+    page = decode(BlockOutcomes, answer.body)
+    assert page.digest == node.tip().digest
+    assert (page.first, page.tx_count) == (0, 2)
+    assert [one.code == "ok" for one in page.outcomes] == [True, False]
+
+
+async def test_the_outcomes_of_a_block_come_a_page_at_a_time(
+    server: Server, node: MemoryNode
+) -> None:
+    await server.post_wire("/v1/transactions", batch(*(a_grant(node) for _ in range(3))))
+    url = f"/v1/blocks/{node.tip().height}/outcomes"
+
+    pages = [
+        decode(BlockOutcomes, (await server.get(f"{url}?first={first}&limit=2")).body)
+        for first in (0, 2, 4)
+    ]
+
+    whole = decode(BlockOutcomes, (await server.get(url)).body).outcomes
+    assert [one.outcomes for one in pages] == [whole[:2], whole[2:], ()]
+    assert len(whole) == 3
+
+
+async def test_the_outcomes_of_a_block_that_is_not_here_are_unknown(server: Server) -> None:
+    answer = await server.get("/v1/blocks/99999/outcomes")
+
+    assert (answer.status, answer.json["code"]) == (404, "block.unknown")

@@ -19,6 +19,7 @@ from crypto.votes import CommitCertificate, Height, View
 from ledger.accounts import Role
 from ledger.blocks import Header
 from ledger.exchange import (
+    BlockOutcomes,
     EpochLink,
     EpochLinks,
     ReceiptFile,
@@ -29,6 +30,7 @@ from ledger.exchange import (
     SignedSessionClaim,
     SubmitBatch,
     SubmitItem,
+    TransactionOutcome,
     Witness,
     WitnessQuery,
 )
@@ -122,6 +124,13 @@ def make_samples() -> tuple[Any, ...]:
     return (
         SubmitBatch(items=(SubmitItem(signed=b"signed", sidecars=(bytes(32) + b"note",)),)),
         sealed,
+        BlockOutcomes(
+            height=7,
+            digest=digest_of("block"),
+            tx_count=9,
+            first=8,
+            outcomes=(TransactionOutcome(tx_id=digest_of("transaction"), code="ok"),),
+        ),
         WitnessQuery(keys=keys, at_least_height=7, wait_ms=500),
         ScanQuery(prefix=b"governance/", start=b"", limit=16, at_least_height=7, wait_ms=500),
         present,
