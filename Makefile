@@ -19,10 +19,10 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate model planted membership integration slow unordered coverage demo bench soak lock clean
+.PHONY: help setup check format test replay simulate model planted membership integration slow unordered coverage demo bench bench-quick soak lock clean
 
 help: ## Say what each verb does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  ARGS="..." reaches pytest, demo and bench; VENV= and PYTHON= choose another environment'
 
@@ -87,6 +87,9 @@ demo: setup ## Four hospitals on this machine, told step by step; ONCE=1 ends by
 
 bench: setup ## Measure committed transactions per second and their latency
 	$(BIN)/medledger bench run $(ARGS)
+
+bench-quick: setup ## One line of JSON in less than a minute: throughput, efficiency, latencies
+	$(BIN)/medledger bench quick $(ARGS)
 
 lock: ## Write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 	@PYTHON="$(PYTHON)" sh scripts/lock.sh $(UV_VERSION) $(if $(UPGRADE),--upgrade)

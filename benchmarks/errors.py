@@ -35,3 +35,21 @@ class NoShaping(SceneError):
     """The kernel cannot make what a host sends slower."""
 
     code = "scene.shaping"
+
+
+class LoadError(Exception):
+    """Root of what is wrong with the load that is offered."""
+
+    code: str = "load.error"
+
+
+class DriverEnded(LoadError):
+    """A driver process ended by itself."""
+
+    code = "load.driver_ended"
+
+
+class SetupFailed(LoadError):
+    """What has to be there before the measurement was refused or lost."""
+
+    code = "load.setup"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.ledger_execution import (
+from benchmarks.parts.ledger_execution import (
     CREATED_MS,
     HOSPITAL,
     Bench,

@@ -1,14 +1,20 @@
-"""`medledger bench`: committed transactions per second and their latency, on four local nodes."""
+"""`medledger bench`: how much a consortium commits, how fast, and what that costs."""
 
 import asyncio
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from benchmarks import quick as quick_benchmark
+from benchmarks.errors import LoadError
+from benchmarks.load.drivers import TownFiles
+from benchmarks.measuring import Site
 from benchmarks.open_loop import Planned, drive
 from benchmarks.processes import Usage, usage_of
 from benchmarks.report import machine, summarise
@@ -30,13 +36,75 @@ from commands.output import Exit, fail, failures, say, settings, show
 from crypto.keystore import KDF_CHEAPEST
 from ledger.parameters import Parameters
 
-IDLE_BLOCK_MS = 1_000
+IDLE_BLOCK_MS: Final = 1_000
 RATE = click.FloatRange(1, 100_000)
+BENCH_ERRORS: Final[dict[type[Exception], Exit]] = {
+    **CLIENT_ERRORS,
+    **DEVNET_ERRORS,
+    LoadError: Exit.LOCAL,
+}
 
 
 @click.group()
 def bench() -> None:
     """Measure: transactions per second, latency, processor time."""
+
+
+@bench.command()
+def quick() -> None:
+    """In less than a minute: four local nodes at saturation and at half of it; one line of JSON.
+
+    \b
+    Example:
+      medledger bench quick
+    """
+    with failures(BENCH_ERRORS), _local_site(4) as site:
+        town = town_files(
+            site,
+            seed=quick_benchmark.SEED,
+            patients=quick_benchmark.PATIENTS,
+            doctors=quick_benchmark.DOCTORS,
+        )
+        line = asyncio.run(quick_benchmark.measure(site, town, say))
+    click.echo(json.dumps(line))
+
+
+def town_files(site: Site, *, seed: int, patients: int, doctors: int) -> TownFiles:
+    """Return where the drivers find who may register people."""
+    return TownFiles(
+        seed=seed,
+        chain_id=site.chain_id,
+        orgs=site.orgs,
+        admins=tuple(f"admin-{org}" for org in site.orgs),
+        home=site.home,
+        passphrase_file=site.passphrase_file,
+        patients=patients,
+        doctors=doctors,
+    )
+
+
+@contextmanager
+def _local_site(count: int) -> Iterator[Site]:
+    """Found and start `count` nodes on this machine; stop them and remove them afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="medledger-bench-"))
+    members: list[Member] = []
+    try:
+        say(f"starting {count} nodes")
+        found_devnet(folder, count, parameters=Parameters(idle_block_ms=IDLE_BLOCK_MS))
+        members = load_members(folder)
+        start_members(folder, members)
+        wait_ready(members)
+        yield Site(
+            chain_id=bytes.fromhex((folder / "chain-id").read_text(encoding="ascii")),
+            orgs=tuple(member.org for member in members),
+            urls=tuple(member.url for member in members),
+            home=folder / "home",
+            passphrase_file=passphrase_path(folder),
+            pids={member.org: pid for member in members if (pid := running_pid(member))},
+        )
+    finally:
+        stop_members(members)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @bench.command()

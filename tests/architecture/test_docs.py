@@ -102,7 +102,7 @@ def pages(repository: Path, tracked_files: tuple[Path, ...]) -> dict[Path, str]:
 @pytest.fixture(scope="module")
 def verbs(repository: Path) -> set[str]:
     makefile = (repository / "Makefile").read_text(encoding="utf-8")
-    return set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 def test_every_link_leads_somewhere(repository: Path, pages: dict[Path, str]) -> None:

@@ -131,6 +131,10 @@ class SmallNode:
             return None
         return StoredBlock(sealed_header=sealed, transactions=self.bodies.get(height, ()))
 
+    def receipts(self, height: Height) -> tuple[Receipt, ...] | None:
+        there = [receipt for _, receipt in self.decided.values() if receipt.height == height]
+        return tuple(there) if height in self.headers else None
+
     def sealed_header(self, height: Height) -> SealedHeader | None:
         return self.headers.get(height)
 

@@ -1,9 +1,10 @@
 """What sealing, opening, wrapping and unlocking cost on one core; medians of several runs.
 
-Run `python -m benchmarks.sealing`, or with `--mib 2048` for the largest records; `--folder` chooses
-the disk. The process pins itself to one core. Streams go from file to file, with the content root
-and the content address hashed on the way. MiB/s are given twice: per second of processor time (what
-a shared machine cannot blur, and what the bar of 500 MiB/s is about) and per second on the clock.
+Run `python -m benchmarks.parts.sealing`, or with `--mib 2048` for the largest records; `--folder`
+chooses the disk. The process pins itself to one core. Streams go from file to file, with the
+content root and the content address hashed on the way. MiB/s are given twice: per second of
+processor time (what a shared machine cannot blur, and what the bar of 500 MiB/s is about) and per
+second on the clock.
 """
 
 import functools

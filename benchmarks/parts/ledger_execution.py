@@ -1,8 +1,8 @@
 """What the ledger costs per transaction: decode, admit, propose, check, execute, encode receipts.
 
 One process, no consensus, storage or sockets; the state is in memory. `python -m
-benchmarks.ledger_execution` prints microseconds per transaction, best of some rounds, for a cheap
-kind (`identity.suspend`, no state but accounts) and for `identity.register`, whose two inner
+benchmarks.parts.ledger_execution` prints microseconds per transaction, best of some rounds, for a
+cheap kind (`identity.suspend`, no state but accounts) and for `identity.register`, whose two inner
 signatures are checked ahead as workers do it. The signature on the transaction itself is apart.
 """
 

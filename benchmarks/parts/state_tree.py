@@ -1,11 +1,11 @@
 """What the state tree costs on LevelDB with a bounded node cache: time, proofs, rows, disk, memory.
 
-Run `python -m benchmarks.state_tree --keys 10000 --keys 1000000`. Every size runs in a process of
-its own, so that its memory is its own. A round is what a block does: one batch of changes, nine
-tenths to keys that exist and one tenth new keys, then one synced LevelDB batch with the new nodes,
-the stale list of the version and the deletion of what the oldest kept version made stale. Updates
-and proofs are given in processor time of their thread, writes in time on the wall; memory is what
-the process holds itself, without the database files that LevelDB maps.
+Run `python -m benchmarks.parts.state_tree --keys 10000 --keys 1000000`. Every size runs in a
+process of its own, so that its memory is its own. A round is what a block does: one batch of
+changes, nine tenths to keys that exist and one tenth new keys, then one synced LevelDB batch with
+the new nodes, the stale list of the version and the deletion of what the oldest kept version made
+stale. Updates and proofs are given in processor time of their thread, writes in time on the wall;
+memory is what the process holds itself, without the database files that LevelDB maps.
 """
 
 import dataclasses

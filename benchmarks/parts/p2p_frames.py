@@ -1,8 +1,8 @@
 """What the p2p room carries: frames and bytes per second, and how long a vote waits behind bulk.
 
-Run `python -m benchmarks.p2p_frames --loop uvloop --runs 5`. Two processes, each one node with one
-core at most, talk over TLS 1.3 on loopback; nothing but the room is in the way. Printed are the
-median and the range of the runs.
+Run `python -m benchmarks.parts.p2p_frames --loop uvloop --runs 5`. Two processes, each one node
+with one core at most, talk over TLS 1.3 on loopback; nothing but the room is in the way. Printed
+are the median and the range of the runs.
 """
 
 import asyncio

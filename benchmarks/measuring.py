@@ -1,0 +1,203 @@
+"""One measured run: offer a load, watch the nodes decide, read back what became of it, sum up.
+
+What counts as committed is a transaction that a quorum (n - f) of nodes, asked afterwards, have in
+the same block with the receipt code `ok`. Its latency ends when that quorum had announced the block
+and begins when it was due to leave.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.errors import SetupFailed
+from benchmarks.load import drivers as driving
+from benchmarks.load.blocks import Watch, decided_s, watching
+from benchmarks.load.drivers import Drivers, Handed
+from benchmarks.load.outcomes import Outcome, read_outcomes
+from benchmarks.spread import percentile
+from crypto.quorum import QuorumSystem
+from ledger.receipts import ACCEPTED_CODE
+
+DRAIN_S: Final = 30.0
+POLL_S: Final = 0.02
+SET_UP_WINDOW: Final = 4_000
+LEAD_S: Final = 0.5
+"""A load begins so long after the drivers were told of it, for they encode it first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The consortium under measurement, as a benchmark sees it: addresses, and who may register.
+
+    `pids` are the processes of nodes on this machine, by hospital; none of a remote network.
+    """
+
+    chain_id: bytes
+    orgs: tuple[str, ...]
+    urls: tuple[str, ...]
+    home: Path
+    passphrase_file: Path
+    pids: dict[str, int]
+
+    @property
+    def quorum(self) -> int:
+        """How many nodes have to say the same: n - f."""
+        count = len(self.urls)
+        return count - QuorumSystem(count).f
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A transaction whose receipt a quorum gave back."""
+
+    kind: str
+    code: str
+    due_s: float
+    decided_s: float
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A load and what became of it; times in monotonic seconds, `start_s` the first due time."""
+
+    handed: Handed
+    start_s: float
+    end_s: float
+    decided: tuple[Decided, ...]
+    lost: int
+
+
+async def register_people(site: Site, drivers: Drivers) -> int:
+    """Register every patient and doctor; return how many; raise `SetupFailed`."""
+    count = await driving.plan_people(drivers)
+    await commit_planned(site, drivers)
+    return count
+
+
+async def commit_planned(site: Site, drivers: Drivers) -> None:
+    """Commit all that is planned before a measurement begins; raise `SetupFailed`."""
+    run = await push_all(site, drivers, window=SET_UP_WINDOW)
+    refused = Counter(one.code for one in run.decided if one.code != ACCEPTED_CODE)
+    refused.update(run.handed.not_taken)
+    if run.lost:
+        refused["lost"] = run.lost
+    if refused:
+        told = ", ".join(f"{count} x {code}" for code, count in refused.most_common())
+        raise SetupFailed(f"what the measurement needs could not be committed: {told}")
+
+
+async def push_all(
+    site: Site, drivers: Drivers, *, window: int, seconds: float | None = None
+) -> Run:
+    """Closed loop: what is planned, or as much as goes in `seconds`, at most `window` open."""
+    async with _watched(site, drivers) as watch:
+        start_s = time.monotonic()
+        handed = await driving.push(drivers, window=window, seconds=seconds)
+        end_s = time.monotonic()
+        await _drain(watch, len(handed.taken))
+    return await _summed(site, watch, handed, start_s, end_s)
+
+
+async def offer(
+    site: Site, drivers: Drivers, *, rate_per_s: float, seconds: float, batch_ms: float
+) -> Run:
+    """Open loop: what is planned, at a fixed rate."""
+    async with _watched(site, drivers) as watch:
+        start_s = time.monotonic() + LEAD_S
+        handed = await driving.send(
+            drivers, rate_per_s=rate_per_s, start_s=start_s, seconds=seconds, batch_ms=batch_ms
+        )
+        end_s = time.monotonic()
+        await _drain(watch, len(handed.taken))
+    return await _summed(site, watch, handed, start_s, end_s)
+
+
+def interval(run: Run, *, warmup_s: float) -> tuple[float, float]:
+    """Return the measured interval: from the end of the warm-up until the load ended."""
+    return min(run.start_s + warmup_s, run.end_s), run.end_s
+
+
+def figures(run: Run, *, warmup_s: float) -> dict[str, Any]:
+    """Return rate and latencies of the measured interval: what was decided, what was due in it."""
+    first_s, last_s = interval(run, warmup_s=warmup_s)
+    committed = [one for one in run.decided if one.code == ACCEPTED_CODE]
+    within = sum(first_s <= one.decided_s < last_s for one in committed)
+    latencies = sorted(
+        1_000 * (one.decided_s - one.due_s) for one in committed if first_s <= one.due_s < last_s
+    )
+    blocks = Counter(one.height for one in run.decided)
+    return {
+        "seconds": round(last_s - first_s, 3),
+        "warmup_s": warmup_s,
+        "tps": round(within / (last_s - first_s), 1) if last_s > first_s else 0.0,
+        "committed": len(committed),
+        "refused": dict(Counter(one.code for one in run.decided if one.code != ACCEPTED_CODE)),
+        "not_taken": run.handed.not_taken,
+        "lost": run.lost,
+        "p50_ms": _rounded(percentile(latencies, 50)),
+        "p95_ms": _rounded(percentile(latencies, 95)),
+        "p99_ms": _rounded(percentile(latencies, 99)),
+        "max_ms": _rounded(latencies[-1] if latencies else None),
+        "blocks": len(blocks),
+        "transactions_per_block": _of_blocks(sorted(blocks.values())),
+        "driver": {"late_ms_max": run.handed.late_ms_max, "cpu_s": round(run.handed.cpu_s, 2)},
+    }
+
+
+def _of_blocks(counts: Sequence[int]) -> dict[str, float]:
+    if not counts:
+        return {}
+    return {
+        "median": counts[len(counts) // 2],
+        "max": counts[-1],
+        "mean": sum(counts) / len(counts),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+@asynccontextmanager
+async def _watched(site: Site, drivers: Drivers) -> AsyncIterator[Watch]:
+    async with watching(
+        site.urls, site.quorum, lambda count: driving.credit(drivers, count)
+    ) as watch:
+        yield watch
+
+
+async def _drain(watch: Watch, count: int) -> None:
+    """Wait until as much was decided as was taken, or nothing more comes."""
+    seen, moved_s = watch.decided, time.monotonic()
+    while watch.decided < count and time.monotonic() - moved_s < DRAIN_S:
+        if watch.decided != seen:
+            seen, moved_s = watch.decided, time.monotonic()
+        await asyncio.sleep(POLL_S)
+
+
+async def _summed(site: Site, watch: Watch, handed: Handed, start_s: float, end_s: float) -> Run:
+    heights = sorted(height for height, one in watch.blocks.items() if any(one.tx_count.values()))
+    outcomes = await read_outcomes(site.urls, heights, site.quorum)
+    decided = tuple(_decided(watch, handed, outcomes))
+    lost = len(handed.taken) - len(decided)
+    return Run(handed=handed, start_s=start_s, end_s=end_s, decided=decided, lost=lost)
+
+
+def _decided(watch: Watch, handed: Handed, outcomes: dict[bytes, Outcome]) -> Iterator[Decided]:
+    for one in handed.taken:
+        outcome = outcomes.get(one.tx_id)
+        at_s = None if outcome is None else decided_s(watch, outcome.height, outcome.digest)
+        if outcome is not None and at_s is not None:
+            yield Decided(
+                kind=one.kind,
+                code=outcome.code,
+                due_s=one.due_s,
+                decided_s=at_s,
+                height=outcome.height,
+            )
