@@ -25,6 +25,12 @@ class NotReady(SceneError):
     code = "devnet.not_ready"
 
 
+class InvalidScene(SceneError):
+    """What was asked of a scene cannot be: its size, links, faults, or the file that names it."""
+
+    code = "scene.invalid"
+
+
 class NoNamespaces(SceneError):
     """Hosts in network namespaces cannot be made on this machine."""
 

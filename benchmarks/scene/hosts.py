@@ -9,16 +9,16 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.errors import NoNamespaces, NoShaping
 
-ROOT_QDISC: Final = "1:"
-DELAYED_BAND: Final = "1:3"
-"""The third of `prio`'s bands, into which no packet falls unless a filter says so."""
+BANDS_MAX: Final = 16
+BANDS_FREE: Final = 3
+"""`prio` has up to 16 queues; into those above the third falls only what a filter sends there."""
 
 OPENED: Final = itertools.count()
 
@@ -79,20 +79,23 @@ def mend_links(hosts: Hosts) -> None:
     hosts.cut.clear()
 
 
-def delay_host(hosts: Hosts, host: int, *, delay_ms: int) -> None:
-    """Let whatever a host sends to other hosts take so long; raise `NoShaping` without netem.
+def delay_host(hosts: Hosts, host: int, *, delays_ms: Mapping[int, int]) -> None:
+    """Let what a host sends to each of these take so long; raise `NoShaping` without netem.
 
     What it answers to this machine is not delayed: users are at their hospital's node.
     """
     hurry_host(hosts, host)
-    queues = ("handle", ROOT_QDISC, "prio", "priomap", *["0"] * 16)
-    _shape(hosts, host, "qdisc", "root", *queues)
-    delay = ("netem", "delay", f"{delay_ms}ms", "limit", "100000")
-    _shape(hosts, host, "qdisc", "parent", DELAYED_BAND, *delay)
-    for other, address in enumerate(hosts.addresses):
-        if other != host:
-            chosen = ("match", "ip", "dst", f"{address}/32", "flowid", DELAYED_BAND)
-            where = ("parent", ROOT_QDISC, "protocol", "ip", "u32")
+    kinds = sorted(set(delays_ms.values()) - {0})
+    assert len(kinds) <= BANDS_MAX - BANDS_FREE, "a fault slows links to one delay at a time"
+    bands = ("bands", str(BANDS_FREE + len(kinds)), "priomap", *["0"] * 16)
+    _shape(hosts, host, "qdisc", "root", "handle", "1:", "prio", *bands)
+    for number, delay_ms in enumerate(kinds, BANDS_FREE + 1):
+        delay = ("netem", "delay", f"{delay_ms}ms", "limit", "100000")
+        _shape(hosts, host, "qdisc", "parent", f"1:{number:x}", *delay)
+        for other in [one for one, wanted in delays_ms.items() if wanted == delay_ms]:
+            address = f"{hosts.addresses[other]}/32"
+            chosen = ("match", "ip", "dst", address, "flowid", f"1:{number:x}")
+            where = ("parent", "1:", "protocol", "ip", "prio", "1", "u32")
             _shape(hosts, host, "filter", *where, *chosen)
 
 
@@ -111,7 +114,7 @@ def hurry_host(hosts: Hosts, host: int) -> None:
 def has_netem(hosts: Hosts) -> bool:
     """Whether the kernel can delay what a host sends."""
     try:
-        delay_host(hosts, 0, delay_ms=1)
+        delay_host(hosts, 0, delays_ms={0: 1})
     except NoShaping:
         return False
     finally:

@@ -24,7 +24,8 @@ def hosts_or_skip(count: int) -> Iterator[Hosts]:
 def slow_or_skip(hosts: Hosts, host: int) -> None:
     """Delay what a host sends or narrow its link, whatever the kernel can do."""
     if has_netem(hosts):
-        delay_host(hosts, host, delay_ms=100)
+        others = range(len(hosts.names))
+        delay_host(hosts, host, delays_ms={one: 100 for one in others if one != host})
         return
     try:
         narrow_host(hosts, host, kilobits=300)
