@@ -116,6 +116,8 @@ def note_prepared(state: ReplicaState) -> None:
     """Keep the prepared certificate of the highest view up to ours, however late it comes."""
     instance = state.instance
     below = FIRST_VIEW if instance.prepared is None else instance.prepared.view + 1
+    if below > instance.view:
+        return
     views = {*views_of(instance.mailbox, Prepare), instance.view}
     for view in sorted(views, reverse=True):
         if below <= view <= instance.view:

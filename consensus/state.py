@@ -246,9 +246,10 @@ def height_of(state: ReplicaState) -> Height:
 
 def pace_of(state: ReplicaState) -> Pace:
     """Return the pace of the height being agreed."""
-    config = state.config
-    configured = Pace(idle_block_ms=config.idle_block_ms, rotate_every=config.rotate_every)
-    return state.members.pace or configured
+    config, pace = state.config, state.members.pace
+    if pace is None:
+        return Pace(idle_block_ms=config.idle_block_ms, rotate_every=config.rotate_every)
+    return pace
 
 
 def primary_at(state: ReplicaState, view: View) -> ReplicaId:

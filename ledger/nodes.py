@@ -9,7 +9,7 @@ ready. A key that votes no more has its account suspended for ever.
 Entries stay when a node is removed: no index is given away twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, ClassVar, Final
@@ -181,6 +181,11 @@ def get_nodes(view: StateView) -> Iterator[NodeEntry]:
     """Yield every node that there is or was, by index."""
     for _, encoded in view.scan(NODE_PREFIX, limit=NODES_MAX):
         yield decode(NodeEntry, encoded)
+
+
+def has_node_entry(keys: Iterable[bytes]) -> bool:
+    """Whether one of the keys is that of a node's entry."""
+    return any(key.startswith(NODE_PREFIX) for key in keys)
 
 
 def put_node(state: Overlay, entry: NodeEntry) -> None:

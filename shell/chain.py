@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from api.ports import TransactionStatus
 from consensus.blocks import Block, CertifiedBlock
@@ -41,7 +42,7 @@ class Chain:
     `sets` are the replica sets of the tip's height and of the two after it, by epoch. `tip_set` is
     the first of them, `next_set` that of the height after the tip, `later_set` the one after that;
     so with the paces. Every transaction of a block with a time above `indexed_from_ms` is found by
-    its id.
+    its id. The last block since the start that changed a node's entry is `nodes_height`.
     """
 
     stored: StoredChain
@@ -56,6 +57,7 @@ class Chain:
     next_pace: Pace
     later_pace: Pace
     sets: dict[Epoch, ValidatorSet]
+    nodes_height: int = 0
     restart: Restarted | None = None
     height_waiters: dict[asyncio.Future[None], int] = field(default_factory=dict)
     receipt_waiters: dict[Digest, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Chain:
             receipts_root=tip.receipts_root,
             epoch=self.next_epoch,
             validators=self.next_set,
-            next_validators=self.later_set.digest(),
+            next_validators=_set_digest(self.later_set),
         )
 
     def status(self, tx_id: Digest) -> TransactionStatus:
@@ -311,6 +313,11 @@ def _number_epochs(chain: Chain, epoch: Epoch, current_set: ValidatorSet) -> Non
         later_epoch: chain.later_set,
         after_restart(chain.next_epoch): chain.next_set,  # Others may have restarted the chain.
     }
+
+
+@lru_cache(maxsize=4)
+def _set_digest(validators: ValidatorSet) -> Digest:
+    return validators.digest()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from consensus.effects import Decide
 from crypto.schema import decode, encode
 from ledger.blocks import BlockBodies, Header
+from ledger.nodes import has_node_entry
 from ledger.proposal import forget_dead
 from ledger.transactions import Transaction, decode_transaction
 from ledger.transition import BlockResult, apply_block_in_slices
@@ -59,6 +60,8 @@ async def execute(
     commit = await run_breathing(stage_block(chain.stored, stored, result))
     write_commit(chain.stored, commit)
     publish_commit(chain.stored, commit)
+    if has_node_entry(result.writes):
+        chain.nodes_height = block.height
     chain.pool.remove([one.tx_id for one in transactions])
     settle_sidecars(chain, sidecars, transactions, result.sidecars)
     publish(chain, transactions)

@@ -54,7 +54,11 @@ class Invited:
 
 @dataclass(slots=True, kw_only=True)
 class Following:
-    """What this node last did about the set; `peers` and `self_id` are what the network has."""
+    """What this node last did about the set; `peers` and `self_id` are what the network has.
+
+    They follow from `basis`, and stay as they are while that does; None while the height alone may
+    still change them.
+    """
 
     chain: Chain
     network: Network
@@ -62,6 +66,7 @@ class Following:
     invited: Invited | None
     peers: tuple[PeerAddress, ...]
     self_id: int | None
+    basis: tuple[object, ...] | None = None
 
 
 def make_following(
@@ -95,6 +100,10 @@ def follow_set(following: Following) -> None:
         identity = identity_of(keys.present)
         if identity.pin != before:
             following.network.set_identity(identity)
+    basis = (chain.nodes_height, chain.tip_set, chain.next_set, chain.later_set)
+    if basis == following.basis:
+        return
+    following.basis = basis if _is_settled(chain, following.invited) else None
     self_id = own_id(chain, keys.replica)
     peers = peers_for(chain, keys.replica, following.invited)
     if (peers, self_id) != (following.peers, following.self_id):
@@ -102,6 +111,14 @@ def follow_set(following: Following) -> None:
         following.network.set_peers(peers, self_id=self_id)
         details = {"height": chain.tip.height, "peers": [one.peer_id for one in peers]}
         log.info("peers changed", extra=details)
+
+
+def _is_settled(chain: Chain, invited: Invited | None) -> bool:
+    """Whether no term runs here: of a former key, or of the nodes that an invite names."""
+    ends = [entry.former_until_height or 0 for entry in get_nodes(chain.view())]
+    return chain.tip.height >= max(ends, default=0) and (
+        invited is None or chain.tip.height >= invited.height
+    )
 
 
 def is_mute(chain: Chain, keys: OwnKeys, validators: ValidatorSet) -> bool:

@@ -20,7 +20,13 @@ from pathlib import Path
 
 from crypto.errors import CryptoError
 from crypto.keystore import Kdf
-from crypto.signatures import public_key, sign_preimage
+from crypto.signatures import (
+    Scheme,
+    SignatureJob,
+    public_key,
+    remember_valid,
+    sign_preimage,
+)
 from crypto.validators import Epoch, ReplicaId, Validator, ValidatorSet
 from shell.keys import (
     KEYSTORE_NAME,
@@ -96,7 +102,10 @@ def sign_at(
     member = sets[epoch].member(keys.replica) if epoch in sets else None
     for held in (keys.present, keys.following, keys.former):
         if held is not None and member is not None and _is_of(held, member):
-            return sign_preimage(held.vote, preimage)
+            signature = sign_preimage(held.vote, preimage)
+            # It comes back in certificates.
+            remember_valid(SignatureJob(Scheme.ED25519, member.vote_key, signature, preimage))
+            return signature
     return sign_preimage(keys.present.vote, preimage)
 
 

@@ -24,7 +24,7 @@ from consensus.messages import (
 from consensus.verification import make_verifiable, message_signature_jobs
 from crypto.errors import DecodeError
 from crypto.hashing import Digest
-from crypto.signatures import is_valid_many
+from crypto.signatures import is_valid_many, remember_valid
 from crypto.validators import ReplicaId
 from ledger.errors import InvalidBlock
 from shell.allowance import Allowance, spend, take_frame
@@ -61,6 +61,8 @@ def receive(replica: Replica, peer_id: int, message: Message) -> bool:
         return _count_invalid(replica, peer_id, str(problem))
     if not all(is_valid_many(jobs)):
         return _count_invalid(replica, peer_id, "a wrong signature")
+    for job in jobs:  # A vote comes again: in the certificate of the next proposal.
+        remember_valid(job)
     try:
         # After the signatures: a Merkle root over thousands is not cheap.
         _check_block(replica, message)

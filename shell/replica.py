@@ -241,8 +241,9 @@ def _perform(replica: Replica, effect: Effect) -> None:
             keep_report(replica.reports, effect.evidence, replica.clock.now_ms())
         case Ignore():
             replica.ignored[effect.reason] += 1
-            details = {"peer": effect.sender, "type": effect.kind, "reason": effect.reason}
-            log.debug("ignored", extra=details)
+            if log.isEnabledFor(logging.DEBUG):
+                details = {"peer": effect.sender, "type": effect.kind, "reason": effect.reason}
+                log.debug("ignored", extra=details)
         case _:
             assert_never(effect)
 

@@ -131,7 +131,7 @@ def note_effect(timeline: Timeline, effect: Effect) -> None:
 
 def note_departures(timeline: Timeline, state: ReplicaState) -> None:
     """Tell of every view that was left since the last look, and why."""
-    if timeline.left == state.view_changes:
+    if timeline.left.total() == state.view_changes.total():
         return
     for reason in (state.view_changes - timeline.left).elements():
         place = {"height": height_of(state), "view": state.instance.view}
@@ -202,5 +202,6 @@ def since_ms(timeline: Timeline, at_s: float) -> int:
 def _mark(timeline: Timeline, phase: str, height: int, view: int, digest: bytes) -> None:
     if phase not in timeline.marks:
         timeline.marks[phase] = timeline.clock_s()
-        place = {"height": height, "view": view, "digest8": digest.hex()[:8]}
-        log.debug(phase, extra=place)
+        if log.isEnabledFor(logging.DEBUG):
+            place = {"height": height, "view": view, "digest8": digest.hex()[:8]}
+            log.debug(phase, extra=place)
