@@ -78,12 +78,18 @@ class PoolCounters:
 
 
 class Pool:
-    """The waiting transactions of one node."""
+    """The waiting transactions of one node.
+
+    At `decided_ms` a block last took some of them, and `reached_ms` is when the latest of all that
+    blocks took had come.
+    """
 
     def __init__(self, limits: PoolLimits) -> None:
         self.limits = limits
         self.counters = PoolCounters()
         self.bytes_used = 0
+        self.decided_ms = 0
+        self.reached_ms = 0
         self._entries: dict[Digest, Entry] = {}
         self._by_signed_hash: dict[Digest, Entry] = {}
         self._lanes: dict[Lane, dict[Digest, Entry]] = {lane: {} for lane in SHARES_PERCENT}
@@ -132,6 +138,16 @@ class Pool:
             if tx_id in self._entries:
                 self._delete(self._entries[tx_id])
                 self.counters.removed += 1
+
+    def decide(self, tx_ids: Iterable[Digest], now_ms: int) -> None:
+        """Forget what a block has decided, and remember how far blocks have come."""
+        for tx_id in tx_ids:
+            entry = self._entries.get(tx_id)
+            if entry is not None:
+                self._delete(entry)
+                self.counters.removed += 1
+                self.reached_ms = max(self.reached_ms, entry.added_ms)
+                self.decided_ms = now_ms
 
     def expire(self, now_ms: int) -> tuple[Entry, ...]:
         """Forget and return every transaction whose window has ended at `now_ms`."""

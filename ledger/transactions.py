@@ -100,8 +100,13 @@ class Transaction:
         return len(self.signed)
 
 
-def decode_transaction(signed: bytes, chain_id: ChainId) -> Transaction:
-    """Return the transaction that `signed` stands for; raise an `InvalidTransaction` otherwise."""
+def decode_transaction(
+    signed: bytes, chain_id: ChainId, signed_hash: Digest | None = None
+) -> Transaction:
+    """Return the transaction that `signed` stands for; raise an `InvalidTransaction` otherwise.
+
+    `signed_hash` is its hash, if the caller has it already.
+    """
     try:
         outer = decode(SignedTransaction, signed)
         body = decode(TransactionBody, outer.body)
@@ -116,7 +121,7 @@ def decode_transaction(signed: bytes, chain_id: ChainId) -> Transaction:
         body=body,
         payload=_decoded_payload(body),
         tx_id=transaction_id(chain_id, outer.body),
-        signed_hash=digest(Domain.SIGNED_TRANSACTION, chain_id, signed),
+        signed_hash=signed_hash or hash_signed(signed, chain_id),
         key=outer.key,
         signature=outer.signature,
     )
@@ -135,6 +140,11 @@ def check_body(body: TransactionBody, chain_id: ChainId) -> None:
         )
     if len(set(body.sidecars)) != len(body.sidecars):
         raise InvalidSidecars("a sidecar digest is listed twice")
+
+
+def hash_signed(signed: bytes, chain_id: ChainId) -> Digest:
+    """Return what proposals and the tx root name a signed transaction by."""
+    return digest(Domain.SIGNED_TRANSACTION, chain_id, signed)
 
 
 def transaction_id(chain_id: ChainId, body: bytes) -> Digest:

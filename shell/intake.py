@@ -34,6 +34,7 @@ from ledger.replay import Status
 from ledger.transactions import (
     Transaction,
     decode_transaction,
+    hash_signed,
     inner_signature_jobs,
     signature_job,
 )
@@ -103,7 +104,7 @@ async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | Not
     for index, offer in enumerate(offers):
         if index % SLICE_ITEMS == SLICE_ITEMS - 1:
             await asyncio.sleep(0)
-        outcomes.append(_admit(intake, offer.signed, offer.sidecars))
+        outcomes.append(_admit(intake, offer))
     fresh = {one.signed_hash: one for one in outcomes if isinstance(one, Transaction)}
     valid = await _find_valid(intake, tuple(fresh.values()))
     added: dict[bool, list[Entry]] = {False: [], True: []}
@@ -123,13 +124,15 @@ async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | Not
     return answers
 
 
-def _admit(
-    intake: Intake, signed: bytes, sidecars: tuple[bytes, ...]
-) -> Transaction | Submitted | NotTaken:
+def _admit(intake: Intake, offer: Offer) -> Transaction | Submitted | NotTaken:
     """Return a transaction that is worth verifying, or what is known without that."""
     tx_id: Digest | None = None
+    sidecars, chain_id = offer.sidecars, intake.chain.chain_id
+    signed_hash = hash_signed(offer.signed, chain_id)
+    if (entry := intake.pool.get(signed_hash)) is not None:  # Most of what peers say again.
+        return _pending(entry.transaction.tx_id)
     try:
-        transaction = decode_transaction(signed, intake.chain.chain_id)
+        transaction = decode_transaction(offer.signed, chain_id, signed_hash)
         tx_id = transaction.tx_id
         if intake.pool.find(tx_id) is not None:
             return _pending(tx_id)
@@ -144,7 +147,7 @@ def _admit(
         check_sidecars(transaction, sidecars)
     except Replayed:
         assert tx_id is not None, "only a decoded transaction is a replay"
-        return Submitted(status=intake.chain.status(tx_id))
+        return _pending(tx_id) if offer.is_gossip else Submitted(status=intake.chain.status(tx_id))
     except InvalidTransaction as problem:
         return _not_taken(tx_id, problem)
     return transaction

@@ -193,7 +193,8 @@ WITNESSED = {
     2280: "stop demanded by the disk",  # Two flips, the second in a journal to be moved aside.
     3915: "stop demanded by the disk",  # The same, among eight.
     4416: "client told of a damaged row",  # An account's, read only when it sent something.
-    5777: "re-keying left out, the one before is not done there",  # Keys in force were overwritten.
+    # Keys in force were overwritten. Its network is drawn anew: less is sent again (decision 0146).
+    5777: "re-keying left out, the one before is not done there",
     6950: "",  # A liar without a view-change of its own repeated it, and said no message at all.
 }
 """Seeds of a day, and what happens in them now; the next draw makes others of the same numbers."""

@@ -83,6 +83,26 @@ def test_what_came_early_is_sent_again_as_its_window_begins(entry: Entry) -> Non
     assert due == [-8_800, -7_800, -5_800, -1_800, 200], "1, 2, 4, 8 seconds old, and then valid"
 
 
+def test_while_blocks_come_only_what_they_passed_over_is_sent_again() -> None:
+    """A long queue must not be made longer by everybody who sends it once more."""
+    pool = Pool(PoolLimits(transactions_max=99, bytes_max=1 << 20, account_transactions_max=99))
+    chain, payload = Consortium(), Suspend(account_id=account_of(ADMIN), reason="test")
+    passed_over, decided, behind = (
+        chain.transaction("identity.suspend", payload, ADMIN) for _ in range(3)
+    )
+    for added_ms, one in ((1_000, passed_over), (2_500, decided), (2_600, behind)):
+        pool.add(one, (), added_ms)
+
+    still = find_due(pool, 5_050)
+    pool.decide([decided.tx_id], 4_800)
+    moving = find_due(pool, 5_050)
+    stopped = find_due(pool, 10_700)
+
+    assert [one.transaction for one in still] == [passed_over, decided, behind]
+    assert [one.transaction for one in moving] == [passed_over]
+    assert [one.transaction for one in stopped] == [behind]
+
+
 def test_a_transaction_is_sent_again_after_1_2_4_8_seconds() -> None:
     due = [age_s for age_s in range(100) if is_due(age_s * 1_000 + 999)]
 
