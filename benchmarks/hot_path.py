@@ -235,7 +235,7 @@ def decide(line: Line, header: Header, transactions: Sequence[Transaction]) -> N
 
     def publish() -> None:
         publish_commit(chain, commit)
-        line.pool.decide([one.tx_id for one in transactions], header.time_ms)
+        line.pool.remove([one.tx_id for one in transactions], decided_ms=header.time_ms)
         line.replay.add_block(
             header.height,
             header.time_ms,

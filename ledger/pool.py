@@ -132,22 +132,20 @@ class Pool:
         """Return the entry of this transaction, whatever its signature."""
         return self._entries.get(tx_id)
 
-    def remove(self, tx_ids: Iterable[Digest]) -> None:
-        """Forget transactions that were decided or can no longer be."""
-        for tx_id in tx_ids:
-            if tx_id in self._entries:
-                self._delete(self._entries[tx_id])
-                self.counters.removed += 1
+    def remove(self, tx_ids: Iterable[Digest], *, decided_ms: int | None = None) -> None:
+        """Forget transactions that can no longer be decided, or that a block took at `decided_ms`.
 
-    def decide(self, tx_ids: Iterable[Digest], now_ms: int) -> None:
-        """Forget what a block has decided, and remember how far blocks have come."""
+        How far blocks have come is remembered.
+        """
         for tx_id in tx_ids:
             entry = self._entries.get(tx_id)
-            if entry is not None:
-                self._delete(entry)
-                self.counters.removed += 1
+            if entry is None:
+                continue
+            self._delete(entry)
+            self.counters.removed += 1
+            if decided_ms is not None:
+                self.decided_ms = decided_ms
                 self.reached_ms = max(self.reached_ms, entry.added_ms)
-                self.decided_ms = now_ms
 
     def expire(self, now_ms: int) -> tuple[Entry, ...]:
         """Forget and return every transaction whose window has ended at `now_ms`."""

@@ -62,7 +62,7 @@ async def execute(
     publish_commit(chain.stored, commit)
     if has_node_entry(result.writes):
         chain.nodes_height = block.height
-    chain.pool.decide([one.tx_id for one in transactions], proposals.clock.now_ms())
+    chain.pool.remove([one.tx_id for one in transactions], decided_ms=proposals.clock.now_ms())
     settle_sidecars(chain, sidecars, transactions, result.sidecars)
     publish(chain, transactions)
     forget_dead(

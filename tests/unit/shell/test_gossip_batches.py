@@ -94,7 +94,7 @@ def test_while_blocks_come_only_what_they_passed_over_is_sent_again() -> None:
         pool.add(one, (), added_ms)
 
     still = find_due(pool, 5_050)
-    pool.decide([decided.tx_id], 4_800)
+    pool.remove([decided.tx_id], decided_ms=4_800)
     moving = find_due(pool, 5_050)
     stopped = find_due(pool, 10_700)
 
