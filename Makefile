@@ -9,6 +9,8 @@ SEEDS ?= 200
 FIRST_SEED ?= 0
 MINUTES ?= 2
 WORKERS ?= 2
+WORKLOAD ?= grant
+OUT ?= artifacts/bench/$(WORKLOAD)
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -85,8 +87,8 @@ coverage: setup ## Branch coverage of crypto, ledger, consensus and storage agai
 demo: setup ## Four hospitals on this machine, told step by step; ONCE=1 ends by itself
 	$(BIN)/medledger demo $(if $(ONCE),--once) $(ARGS)
 
-bench: setup ## Measure committed transactions per second and their latency
-	$(BIN)/medledger bench run $(ARGS)
+bench: setup ## Run a workload of the benchmark suite: make bench WORKLOAD=grant OUT=results/grant
+	$(BIN)/medledger bench run $(WORKLOAD) --out $(OUT) $(ARGS)
 
 bench-quick: setup ## One line of JSON in less than a minute: throughput, efficiency, latencies
 	$(BIN)/medledger bench quick $(ARGS)

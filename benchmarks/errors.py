@@ -59,3 +59,15 @@ class SetupFailed(LoadError):
     """What has to be there before the measurement was refused or lost."""
 
     code = "load.setup"
+
+
+class WorkloadInvalid(LoadError):
+    """A workload's file, or what was said otherwise on the command line, makes no sense."""
+
+    code = "bench.workload"
+
+
+class ResultsInvalid(LoadError):
+    """A file is no `results.json` of this version."""
+
+    code = "bench.results"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.errors import SetupFailed
+from benchmarks.histograms import Histogram, record
 from benchmarks.load import drivers as driving
 from benchmarks.load.blocks import Watch, decided_s, watching
 from benchmarks.load.drivers import Drivers, Handed
@@ -34,12 +35,14 @@ LEAD_S: Final = 0.5
 class Site:
     """The consortium under measurement, as a benchmark sees it: addresses, and who may register.
 
-    `pids` are the processes of nodes on this machine, by hospital; none of a remote network.
+    `urls` are those of the nodes that were started, of `validators` in all; `pids` their processes
+    by hospital, none of a remote network.
     """
 
     chain_id: bytes
     orgs: tuple[str, ...]
     urls: tuple[str, ...]
+    validators: int
     home: Path
     passphrase_file: Path
     pids: dict[str, int]
@@ -47,8 +50,7 @@ class Site:
     @property
     def quorum(self) -> int:
         """How many nodes have to say the same: n - f."""
-        count = len(self.urls)
-        return count - QuorumSystem(count).f
+        return self.validators - QuorumSystem(self.validators).f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,41 @@ def figures(run: Run, *, warmup_s: float) -> dict[str, Any]:
         "transactions_per_block": _of_blocks(sorted(blocks.values())),
         "driver": {"late_ms_max": run.handed.late_ms_max, "cpu_s": round(run.handed.cpu_s, 2)},
     }
+
+
+def latencies_us(run: Run, *, warmup_s: float) -> Histogram:
+    """Return the histogram of the latencies that `figures` sums up."""
+    first_s, last_s = interval(run, warmup_s=warmup_s)
+    histogram = Histogram()
+    for one in run.decided:
+        if one.code == ACCEPTED_CODE and first_s <= one.due_s < last_s:
+            record(histogram, 1e6 * (one.decided_s - one.due_s))
+    return histogram
+
+
+def series(run: Run) -> list[dict[str, Any]]:
+    """Return second by second, warm-up included, what was decided then and how long it had taken.
+
+    Seconds without a decision are there, too: that is what an outage looks like.
+    """
+    by_second: dict[int, list[float]] = {}
+    for one in run.decided:
+        if one.code == ACCEPTED_CODE:
+            second = int(one.decided_s - run.start_s)
+            by_second.setdefault(second, []).append(1_000 * (one.decided_s - one.due_s))
+    rows = []
+    for second in range(max(by_second, default=-1) + 1):
+        latencies = sorted(by_second.get(second, []))
+        rows.append(
+            {
+                "t_s": second,
+                "committed": len(latencies),
+                "p50_ms": _rounded(percentile(latencies, 50)),
+                "p99_ms": _rounded(percentile(latencies, 99)),
+                "max_ms": _rounded(latencies[-1] if latencies else None),
+            }
+        )
+    return rows
 
 
 def _of_blocks(counts: Sequence[int]) -> dict[str, float]:

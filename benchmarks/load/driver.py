@@ -5,7 +5,7 @@ It is told what to do by lines of JSON on its input and answers with lines on it
 machine share.
 
     {"do": "people"}                                     sign who has to be registered
-    {"do": "plan", "shares", "count", "rate"}            sign until so many wait
+    {"do": "plan", "shares", "count", "rate"}            sign so many
     {"do": "send", "rate", "start_s", "seconds", "batch_ms", "rows"}   each when it is due
     {"do": "push", "window", "seconds", "batch", "rows"} as fast as at most `window` are open
     {"do": "credit", "count"}                            so many are decided: as many more may leave
@@ -28,7 +28,7 @@ from typing import Any, Final
 import aiohttp
 import uvloop
 
-from benchmarks.load.planning import Planned, Shard, Town, make_shard, plan_mix, plan_people
+from benchmarks.load.planning import Planned, Shard, Town, forget, make_shard, plan_mix, plan_people
 from client.wallet import find_keys, open_wallet
 from crypto.hashing import ChainId
 from crypto.keystore import KDF_CHEAPEST
@@ -105,9 +105,10 @@ async def _obey(driver: Driver, http: aiohttp.ClientSession, order: dict[str, An
         case "people":
             driver.planned = list(plan_people(driver.shard, _now_ms()))
         case "plan":
-            count, rate = order["count"] - len(driver.planned), order["rate"]
-            driver.planned += plan_mix(
-                driver.shard, order["shares"], count, _now_ms(), rate_per_s=rate
+            forget(driver.shard, driver.planned)  # What was not sent is signed for another time.
+            rate = order["rate"]
+            driver.planned = list(
+                plan_mix(driver.shard, order["shares"], order["count"], _now_ms(), rate_per_s=rate)
             )
         case "send":
             await _send_when_due(driver, http, order)

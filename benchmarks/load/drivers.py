@@ -115,7 +115,7 @@ async def plan_people(drivers: Drivers) -> int:
 async def plan_mix(
     drivers: Drivers, shares: dict[str, int], count: int, *, rate_per_s: float | None = None
 ) -> None:
-    """Let transactions be signed until so many wait in all, those left over included."""
+    """Let so many transactions be signed in all; what is left of a former plan is forgotten."""
     parts = len(drivers.processes)
     told = {
         "do": "plan",

@@ -7,8 +7,8 @@ so nothing that one driver signs depends on what another one does.
 import hashlib
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from benchmarks.load.people import Person, make_person, make_registration
@@ -17,7 +17,7 @@ from crypto.record_ids import AccountId
 from crypto.schema import encode
 from crypto.signatures import SigningKey
 from ledger.access_payloads import AccessGrant, AccessLevel, AccessRevoke, AllRecords, Terms
-from ledger.access_payloads import Person as One
+from ledger.access_payloads import Person as Grantee
 from ledger.accounts import OrgId, Role
 from ledger.exchange import SubmitItem
 from ledger.purposes import TREAT
@@ -34,11 +34,20 @@ AHEAD_MS: Final = 240_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A signed transaction that waits for its turn."""
+    """A signed transaction that waits for its turn; `right` is what it gives or takes back."""
 
     tx_id: Digest
     kind: str
     item: SubmitItem
+    right: "Right | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """A right that a patient gave in the transaction of that id."""
+
+    patient: Person
+    grant: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +75,7 @@ class Shard:
     count: int
     patients: list[Person] = field(default_factory=list)
     doctors: list[Person] = field(default_factory=list)
-    granted: deque[tuple[Person, Digest]] = field(default_factory=deque)
+    granted: deque[Right] = field(default_factory=deque)
     turns: dict[str, int] = field(default_factory=dict)
     registered: int = 0
     signed: int = 0
@@ -105,6 +114,21 @@ def plan_mix(
         yield PLANNERS[kind](shard, now_ms + max(0, due_ms - AHEAD_MS))
 
 
+def forget(shard: Shard, planned: Sequence[Planned]) -> None:
+    """Undo what planning these, the last ones, had decided: they are never sent."""
+    for one in reversed(planned):
+        match one.kind:
+            case "identity.register":
+                shard.registered -= 1
+            case "access.grant":
+                shard.granted.pop()
+            case "access.revoke":
+                assert one.right is not None, "a right is taken back"
+                shard.granted.appendleft(one.right)
+            case kind:
+                raise AssertionError(f"{kind} is planned and cannot be undone")
+
+
 def _kinds(shares: dict[str, int], count: int, order: random.Random) -> Iterator[str]:
     deck = [kind for kind in sorted(shares) for _ in range(shares[kind])]
     left = count
@@ -127,7 +151,7 @@ def _plan_grant(shard: Shard, now_ms: int) -> Planned:
     patient = shard.patients[turn % len(shard.patients)]
     doctor = shard.doctors[turn % len(shard.doctors)]
     terms = Terms(
-        grantee=One(account=doctor.account),
+        grantee=Grantee(account=doctor.account),
         scope=AllRecords(),
         level=AccessLevel.READ,
         purposes=(TREAT,),
@@ -136,15 +160,21 @@ def _plan_grant(shard: Shard, now_ms: int) -> Planned:
     )
     payload = AccessGrant(pseudonym=patient.account, terms=terms)
     planned = _signed(shard, patient.account, patient.sign_key, "access.grant", payload, now_ms)
-    shard.granted.append((patient, planned.tx_id))
-    return planned
+    right = Right(patient=patient, grant=planned.tx_id)
+    shard.granted.append(right)
+    return replace(planned, right=right)
 
 
 def _plan_revoke(shard: Shard, now_ms: int) -> Planned:
-    assert shard.granted, "set-up gave as many rights as the run takes back"
-    patient, grant = shard.granted.popleft()
-    payload = AccessRevoke(pseudonym=patient.account, grant=grant)
-    return _signed(shard, patient.account, patient.sign_key, "access.revoke", payload, now_ms)
+    """Take back the right that was given the longest ago: long enough to be decided by now."""
+    assert shard.granted, "rights were given before the run that takes them back"
+    right = shard.granted.popleft()
+    patient, payload = (
+        right.patient,
+        AccessRevoke(pseudonym=right.patient.account, grant=right.grant),
+    )
+    planned = _signed(shard, patient.account, patient.sign_key, "access.revoke", payload, now_ms)
+    return replace(planned, right=right)
 
 
 PLANNERS: Final[dict[str, Callable[[Shard, int], Planned]]] = {

@@ -1,0 +1,298 @@
+"""A run of the suite: a workload offered at several loads, each several times, written down.
+
+Whatever has been measured so far is in `results.json` at any time: an interrupted suite leaves a
+valid file that says so. The form is described in `docs/benchmarks.md` and held by
+`benchmarks.schema`.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Final
+
+from benchmarks import origin
+from benchmarks.histograms import encode, percentile_lines
+from benchmarks.load import drivers as driving
+from benchmarks.load.drivers import Drivers, TownFiles, running_drivers
+from benchmarks.measuring import (
+    Run,
+    Site,
+    commit_planned,
+    figures,
+    latencies_us,
+    offer,
+    push_all,
+    register_people,
+    series,
+)
+from benchmarks.saturation import Trial, find_knee, knee_of
+from benchmarks.schema import SCHEMA, save_results
+from benchmarks.unit_costs import verify_us
+from benchmarks.workload import Workload
+
+SATURATED: Final = "saturated"
+PLANNED_MAX: Final = 4_000_000
+RIGHTS_PER_OPEN: Final = 2
+"""So many rights per open transaction lie between giving one and taking it back."""
+
+TPS_GUESS: Final = 4_000
+"""How many a second are signed ahead for the first saturated run; later ones know better."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much is offered: fixed rates, or what the system can do (`fractions` of it, its knee)."""
+
+    rates: tuple[float, ...] = ()
+    has_knee: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Suite:
+    """A suite that runs: what it measures, where its files go, what it has found so far."""
+
+    site: Site
+    workload: Workload
+    seed: int
+    out: Path
+    tell: Callable[[str], None]
+    results: dict[str, Any]
+    drivers: Drivers | None = None
+    is_interrupted: bool = False
+    saturated: list[float] = field(default_factory=list)
+
+
+async def run_suite(suite: Suite, load: Load) -> dict[str, Any]:
+    """Measure, and return the results; they are in `out/results.json` from the first run on."""
+    town = TownFiles(
+        seed=suite.seed,
+        chain_id=suite.site.chain_id,
+        orgs=suite.site.orgs,
+        admins=tuple(f"admin-{org}" for org in suite.site.orgs),
+        home=suite.site.home,
+        passphrase_file=suite.site.passphrase_file,
+        patients=suite.workload.patients,
+        doctors=suite.workload.doctors,
+    )
+    suite.results["t_verify_us"]["before"] = verify_us()
+    save_results(suite.out, suite.results)
+    try:
+        async with (
+            _interruptible(suite),
+            running_drivers(town, suite.site.urls, suite.workload.drivers) as drivers,
+        ):
+            suite.drivers = drivers
+            await _set_up(suite, drivers)
+            await _measure(suite, drivers, load)
+        suite.results["t_verify_us"]["after"] = verify_us()
+    finally:
+        _finish(suite)
+        save_results(suite.out, suite.results)
+    return suite.results
+
+
+def begin_results(
+    site: Site, workload: Workload, seed: int, *, network: dict[str, Any]
+) -> dict[str, Any]:
+    """Return results without runs: who measures what, where, with which code."""
+    commit, is_dirty = origin.commit()
+    return {
+        "schema": SCHEMA,
+        "title": workload.title,
+        "workload": asdict(workload),
+        "commit": commit,
+        "dirty": is_dirty,
+        "started_ms": time.time_ns() // 1_000_000,
+        "machine": origin.machine(),
+        "versions": origin.versions(),
+        "seed": seed,
+        "network": network,
+        "t_verify_us": {"before": None, "after": None},
+        "interrupted": False,
+        "knee": None,
+        "runs": [],
+    }
+
+
+async def _set_up(suite: Suite, drivers: Drivers) -> None:
+    workload = suite.workload
+    suite.tell(f"registering {workload.patients} patients and {workload.doctors} doctors")
+    await register_people(suite.site, drivers)
+    if "revoke" in workload.shares:
+        rights = RIGHTS_PER_OPEN * workload.window
+        suite.tell(f"giving {rights} rights that can be taken back")
+        await driving.plan_mix(drivers, {"grant": 1}, rights)
+        await commit_planned(suite.site, drivers)
+
+
+async def _measure(suite: Suite, drivers: Drivers, load: Load) -> None:
+    if load.rates:
+        await _offer_all(suite, drivers, [(f"{one:g} per second", one) for one in load.rates])
+        return
+    await _saturate(suite, drivers)
+    if load.has_knee:
+        await _find_knee(suite, drivers)
+    else:
+        await _offer_fractions(suite, drivers)
+
+
+async def _saturate(suite: Suite, drivers: Drivers) -> None:
+    """Keep the nodes saturated, several times over."""
+    workload = suite.workload
+    for repetition in range(workload.repetitions):
+        if suite.is_interrupted:
+            return
+        tps = max(suite.saturated, default=TPS_GUESS)
+        suite.tell(
+            f"keeping {workload.window} transactions open for {workload.seconds:g} s"
+            f" ({repetition + 1} of {workload.repetitions})"
+        )
+        await _plan(suite, drivers, int(1.5 * tps * workload.seconds), None)
+        run = await push_all(suite.site, drivers, window=workload.window, seconds=workload.seconds)
+        row = _add_run(suite, run, SATURATED, None, repetition)
+        suite.saturated.append(row["tps"])
+
+
+async def _offer_fractions(suite: Suite, drivers: Drivers) -> None:
+    top = median(suite.saturated) if suite.saturated else 0.0
+    await _offer_all(
+        suite,
+        drivers,
+        [
+            (f"{fraction:g} of saturated", _rounded_rate(top * fraction))
+            for fraction in suite.workload.fractions
+        ],
+    )
+    found = knee_of([_trial(row) for row in suite.results["runs"] if row["offered_tps"]])
+    suite.results["knee"] = None if found is None else asdict(found)
+
+
+async def _find_knee(suite: Suite, drivers: Drivers) -> None:
+    if suite.is_interrupted:
+        return
+
+    async def attempt(rate: float) -> Trial:
+        loads = [("on the way to the knee", _rounded_rate(rate))]
+        rows = await _offer_all(suite, drivers, loads, repetitions=1)
+        return _trial(rows[0]) if rows else Trial(offered_tps=rate, tps=0.0, p99_ms=None)
+
+    found = await find_knee(attempt, median(suite.saturated))
+    suite.results["knee"] = None if found.best is None else asdict(found.best)
+
+
+async def _offer_all(
+    suite: Suite,
+    drivers: Drivers,
+    loads: Sequence[tuple[str, float]],
+    *,
+    repetitions: int | None = None,
+) -> list[dict[str, Any]]:
+    """Offer each rate several times, open loop, under its name; return the rows."""
+    workload = suite.workload
+    rows: list[dict[str, Any]] = []
+    count = workload.repetitions if repetitions is None else repetitions
+    for name, rate in loads:
+        for repetition in range(count):
+            if suite.is_interrupted:
+                return rows
+            suite.tell(
+                f"offering {rate:g} a second for {workload.seconds:g} s"
+                f" ({name}, {repetition + 1} of {count})"
+            )
+            await _plan(suite, drivers, int(rate * workload.seconds) + workload.drivers, rate)
+            run = await offer(
+                suite.site,
+                drivers,
+                rate_per_s=rate,
+                seconds=workload.seconds,
+                batch_ms=workload.batch_ms,
+            )
+            rows.append(_add_run(suite, run, name, rate, repetition))
+    return rows
+
+
+async def _plan(suite: Suite, drivers: Drivers, count: int, rate: float | None) -> None:
+    """Let so many be signed ahead, and whatever they build upon be committed before."""
+    if count > PLANNED_MAX:
+        raise ValueError(f"{count} transactions are more than can be signed ahead")
+    shares = suite.workload.shares
+    await driving.plan_mix(drivers, shares, count, rate_per_s=rate)
+
+
+def _add_run(
+    suite: Suite, run: Run, name: str, offered: float | None, repetition: int
+) -> dict[str, Any]:
+    """Write a run down: its row, its histogram, the file."""
+    warmup_s, results = suite.workload.warmup_s, suite.results
+    histogram = latencies_us(run, warmup_s=warmup_s)
+    file = f"latency-{len(results['runs']):02}.hgrm"
+    (suite.out / file).write_text("\n".join(percentile_lines(histogram)) + "\n", encoding="ascii")
+    row = {
+        "name": name,
+        "offered_tps": offered,
+        "repetition": repetition,
+        **figures(run, warmup_s=warmup_s),
+        "histogram": encode(histogram),
+        "histogram_file": file,
+        "is_whole": not suite.is_interrupted,
+        "nodes": [],
+        "series": series(run),
+        "events": [],
+    }
+    row["efficiency"] = _efficiency(suite, row["tps"])
+    results["runs"].append(row)
+    save_results(suite.out, results)
+    suite.tell(
+        f"  {row['tps']:g} committed a second, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms,"
+        f" efficiency {row['efficiency']}"
+    )
+    return row
+
+
+def _efficiency(suite: Suite, tps: float) -> float | None:
+    """Return the share of the processors' time that the signature checks alone would take."""
+    told = [one for one in suite.results["t_verify_us"].values() if one is not None]
+    if not told or suite.results["network"]["where"] == "remote":
+        return None
+    validators, cores = suite.site.validators, origin.cores()
+    return round(tps * validators * fmean(told) / 1e6 / cores, 4)
+
+
+def _finish(suite: Suite) -> None:
+    suite.results["interrupted"] = suite.is_interrupted
+    for row in suite.results["runs"]:
+        row["efficiency"] = _efficiency(suite, row["tps"])
+
+
+def _trial(row: dict[str, Any]) -> Trial:
+    return Trial(offered_tps=row["offered_tps"], tps=row["tps"], p99_ms=row["p99_ms"])
+
+
+def _rounded_rate(rate: float) -> float:
+    return max(1.0, float(round(rate)))
+
+
+@asynccontextmanager
+async def _interruptible(suite: Suite) -> AsyncIterator[None]:
+    """Ctrl-C ends the run that is going on early and skips the rest; a second one ends all now."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def on_interrupt() -> None:
+        if suite.is_interrupted or suite.drivers is None:
+            task.cancel()
+        else:
+            suite.tell("interrupted: ending this run and writing down what there is")
+            driving.stop(suite.drivers)
+        suite.is_interrupted = True
+
+    loop.add_signal_handler(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,143 @@
+"""Workloads: small TOML files that say what is offered, to how many people's accounts, how long.
+
+Those of this product stand in `benchmarks/workloads/`; any other file of the same form is run by
+its path. Every key is a field of `Workload`; what a file leaves out has the default.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.errors import WorkloadInvalid
+
+FOLDER: Final = Path(__file__).resolve().parent / "workloads"
+KINDS: Final = ("register", "grant", "revoke", "put", "read")
+SHARE_MAX: Final = 1_000
+
+BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "patients": (1, 1_000_000),
+    "doctors": (1, 10_000),
+    "drivers": (1, 64),
+    "seconds": (1, 86_400),
+    "warmup_s": (0, 3_600),
+    "repetitions": (1, 100),
+    "batch_ms": (1, 1_000),
+    "window": (1, 100_000),
+    "records": (0, 1_000_000),
+    "record_bytes": (1, 64 << 20),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is offered. Times are per run; the warm-up is part of `seconds` and left out of figures.
+
+    `shares` say how many of how many transactions are of each kind. `window` is how many stay open
+    while the nodes are kept saturated; `fractions` of what they commit then are offered open loop.
+    `records` are there before the first read; `blob_bytes` sizes make it a workload of blobs.
+    """
+
+    name: str
+    title: str
+    shares: dict[str, int] = field(default_factory=dict)
+    patients: int = 1_200
+    doctors: int = 32
+    drivers: int = 2
+    seconds: float = 20.0
+    warmup_s: float = 4.0
+    repetitions: int = 3
+    fractions: tuple[float, ...] = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
+    batch_ms: float = 10.0
+    window: int = 2_000
+    records: int = 200
+    record_bytes: int = 8_000
+    blob_bytes: tuple[int, ...] = ()
+
+
+def workload_names() -> tuple[str, ...]:
+    """Return the names of the workloads that come with the product."""
+    return tuple(sorted(one.stem for one in FOLDER.glob("*.toml")))
+
+
+def load_workload(name_or_path: str, changes: Mapping[str, Any] | None = None) -> Workload:
+    """Return a workload by name or by path of its file; `changes` are fields said otherwise.
+
+    Raises `WorkloadInvalid` with one sentence that says what is wrong and where.
+    """
+    path = FOLDER / f"{name_or_path}.toml"
+    if not path.is_file():
+        path = Path(name_or_path)
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(workload_names())
+        raise WorkloadInvalid(
+            f"there is no workload {name_or_path!r}: name one of {known}, or a TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as problem:
+        raise WorkloadInvalid(f"{path} cannot be read as TOML: {problem}") from problem
+    return make_workload(path.stem, {**told, **(changes or {})}, source=str(path))
+
+
+def make_workload(name: str, told: Mapping[str, Any], *, source: str) -> Workload:
+    """Return the workload that a file's keys say; raise `WorkloadInvalid`."""
+    known = {one.name for one in fields(Workload)} - {"name"}
+    for key in told:
+        if key not in known:
+            raise WorkloadInvalid(f"{source}: there is no key {key!r}; known: {_list(known)}")
+    if not isinstance(told.get("title"), str):
+        raise WorkloadInvalid(f"{source}: `title` says in a few words what is offered")
+    for key, (low, high) in BOUNDS.items():
+        _check_number(source, key, told.get(key, low), low, high)
+    fields_said: dict[str, Any] = {
+        key: tuple(one) if isinstance(one, list) else one for key, one in told.items()
+    }
+    workload = Workload(name=name, **fields_said)
+    _check_shares(source, workload)
+    _check_lists(source, workload)
+    if workload.warmup_s >= workload.seconds:
+        raise WorkloadInvalid(
+            f"{source}: a warm-up of {workload.warmup_s:g} s leaves nothing of a run"
+        )
+    return workload
+
+
+def _check_number(source: str, key: str, value: Any, low: float, high: float) -> None:
+    is_whole = key not in ("seconds", "warmup_s", "batch_ms")
+    kinds = (int,) if is_whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        what = "a whole number" if is_whole else "a number"
+        raise WorkloadInvalid(
+            f"{source}: `{key}` is {what} from {low:g} to {high:g}, not {value!r}"
+        )
+
+
+def _check_shares(source: str, workload: Workload) -> None:
+    if bool(workload.shares) == bool(workload.blob_bytes):
+        raise WorkloadInvalid(f"{source}: a workload has either [shares] or `blob_bytes`")
+    for kind, share in workload.shares.items():
+        if kind not in KINDS:
+            raise WorkloadInvalid(f"{source}: there is no kind {kind!r}; known: {_list(KINDS)}")
+        _check_number(source, f"shares.{kind}", share, 1, SHARE_MAX)
+    if workload.shares.get("revoke", 0) > workload.shares.get("grant", 0):
+        raise WorkloadInvalid(f"{source}: more rights are taken back than given; raise `grant`")
+    if "read" in workload.shares and not workload.records:
+        raise WorkloadInvalid(f"{source}: reads need `records` that are there before them")
+
+
+def _check_lists(source: str, workload: Workload) -> None:
+    for fraction in workload.fractions:
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+            raise WorkloadInvalid(f"{source}: `fractions` are numbers, not {fraction!r}")
+        if not 0 < fraction <= 2:
+            raise WorkloadInvalid(
+                f"{source}: a fraction is above 0 and at most 2, not {fraction!r}"
+            )
+    for size in workload.blob_bytes:
+        _check_number(source, "blob_bytes", size, 1, 1 << 40)
+
+
+def _list(names: Any) -> str:
+    return ", ".join(sorted(names))
