@@ -37,9 +37,10 @@ from shell.chores import Chore, keep_doing
 from shell.clock import Clock
 from shell.clocks import keep_comparing
 from shell.divergence import leave_report
+from shell.garbage import calm_collector
 from shell.gossip import Gossip
 from shell.greeting import greet
-from shell.intake import Intake, submit
+from shell.intake import Intake, submit, wait_taken
 from shell.kinds import Kind
 from shell.lag import keep_probing
 from shell.limits import pool_limits, world_limits
@@ -134,6 +135,7 @@ async def _run_until_stopped(config: NodeConfig, passphrase: str, watch: Watch) 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stopping.set)
+        calm_collector()
         await watch(node)
         await node.stopping.wait()
         if node.failure is not None:
@@ -307,6 +309,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
         node.stopping.set()
 
     node.intake.on_added = on_added
+    replica.bodies.wait_taken = partial(wait_taken, node.intake)
     node.upkeep.joining.on_arrived = on_arrived
     replica.on_fatal = on_fatal
     replica.on_block = partial(note_block, node.watching)

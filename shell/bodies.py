@@ -1,7 +1,7 @@
 """Finding what a proposal names and this node lacks: transactions by hash, sidecars by digest."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -58,12 +58,16 @@ class BodiesMissing(Exception):
     """Nobody who was asked had what the proposal names."""
 
 
+async def no_wait() -> None:
+    """Wait for nothing: until the node is connected."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Bodies:
     """Where bodies come from: the pool first, then whoever promised to have them.
 
     `recall` returns the body of a proposal that was made durable here, `get_sidecar` the content
-    of a stored sidecar.
+    of a stored sidecar, and `wait_taken` waits a little for what has come in and is being checked.
     """
 
     chain: Chain
@@ -72,6 +76,7 @@ class Bodies:
     network: Network
     recall: Callable[[Digest], Body | None]
     get_sidecar: Callable[[Digest], bytes | None]
+    wait_taken: Callable[[], Awaitable[None]] = no_wait
 
 
 async def find_bodies(
@@ -81,7 +86,10 @@ async def find_bodies(
 
     Raises `BodiesMissing`.
     """
-    found = {one: body for one in hashes if (body := _local(bodies, one)) is not None}
+    found = _find_here(bodies, hashes)
+    if len(found) < len(hashes):  # What is missing may be here, and only not checked yet.
+        await bodies.wait_taken()
+        found = _find_here(bodies, hashes)
     for peer_id in _in_turn(holders, bodies.network.connected()):
         await _ask_while_it_helps(bodies, peer_id, hashes, found)
     missing = [one for one in hashes if one not in found]
@@ -144,6 +152,10 @@ async def find_sidecars(
             if content_digest in wanted:
                 found[content_digest] = content
     return found
+
+
+def _find_here(bodies: Bodies, hashes: Sequence[Digest]) -> dict[Digest, Body]:
+    return {one: body for one in hashes if (body := _local(bodies, one)) is not None}
 
 
 def _local(bodies: Bodies, signed_hash: Digest) -> Body | None:

@@ -6,6 +6,7 @@ time, and an idle one takes what comes at once.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,6 +52,15 @@ async def take_part(gathering: Gathering[T, R], items: Sequence[T]) -> list[R]:
     if gathering.task is None:
         gathering.task = loop.create_task(_take_turns(gathering))
     return await portion.results
+
+
+async def wait_done(gathering: Gathering[T, R], timeout_ms: int) -> None:
+    """Return when everything that came before has had its turn, or after `timeout_ms`."""
+    if gathering.task is None:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_ms / 1000):
+            await take_part(gathering, ())
 
 
 async def _take_turns(gathering: Gathering[T, R]) -> None:

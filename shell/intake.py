@@ -41,7 +41,7 @@ from ledger.transactions import (
 from ledger.validation import check_admission
 from shell.chain import Chain
 from shell.clock import Clock
-from shell.gathering import Gathering, take_part
+from shell.gathering import Gathering, take_part, wait_done
 from shell.verifier import Verifier
 
 log = logging.getLogger("medledger.intake")
@@ -50,6 +50,9 @@ SLICE_ITEMS: Final = 32
 """Transactions decoded before the loop gets a turn: about 1 ms of work."""
 
 TURN_ITEMS_MAX: Final = 512
+
+TAKEN_MS_MAX: Final = 50
+"""How long a proposal waits for what has come in, before peers are asked for the same."""
 
 INDEFINITE: Final = (PoolError, UnknownSender, KeyInactive, TooEarly)
 """What another moment may change: the same bytes may be offered again."""
@@ -96,6 +99,11 @@ async def submit(
         Offer(signed=signed, sidecars=sidecars, is_gossip=is_gossip) for signed, sidecars in items
     ]
     return await take_part(intake.offers, offers)
+
+
+async def wait_taken(intake: Intake) -> None:
+    """Wait, not for long, until what has come in before is in the pool or turned away."""
+    await wait_done(intake.offers, TAKEN_MS_MAX)
 
 
 async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | NotTaken]:

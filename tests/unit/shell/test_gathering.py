@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shell.gathering import TURN_MS, Gathering, take_part
+from shell.gathering import TURN_MS, Gathering, take_part, wait_done
 
 
 class Counter:
@@ -107,3 +107,37 @@ async def test_turns_that_are_broken_off_leave_nobody_waiting() -> None:
     for one in waiting:
         with pytest.raises(asyncio.CancelledError):
             await one
+
+
+async def test_whoever_waits_for_the_turns_sees_done_what_came_before() -> None:
+    counter = Counter()
+    gathering = gathering_of(counter, items_max=1)
+    earlier = [asyncio.create_task(take_part(gathering, [item])) for item in (1, 2)]
+    await asyncio.sleep(0)
+
+    await wait_done(gathering, 10_000)
+
+    assert all(one.done() for one in earlier)
+    assert [turn for turn in counter.turns if turn] == [[1], [2]]
+
+
+async def test_waiting_for_turns_has_an_end_and_breaks_nothing_off() -> None:
+    counter = Counter()
+    gathering = gathering_of(counter)
+    counter.may_go.clear()
+    slow = asyncio.create_task(take_part(gathering, [1]))
+    await asyncio.sleep(0)
+
+    await wait_done(gathering, 1)
+    assert not slow.done()
+    counter.may_go.set()
+
+    assert await slow == [-1]
+
+
+async def test_nobody_waits_where_nothing_is_under_way() -> None:
+    counter = Counter()
+
+    await wait_done(gathering_of(counter), 10_000)
+
+    assert counter.turns == []

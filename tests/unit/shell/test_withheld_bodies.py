@@ -161,3 +161,19 @@ async def test_what_nobody_has_is_said_to_be_missing(live: LiveChain) -> None:
         await find_bodies(bodies_of(live, new_pool(), peers), [one.signed_hash], (LIAR,))
 
     assert peers.asked == [LIAR, HOLDER], "everybody is asked, once"
+
+
+async def test_what_is_being_taken_in_here_is_asked_of_nobody(live: LiveChain) -> None:
+    (transaction,) = signed(live, 1)
+    pool, peers = new_pool(), Peers(answers={HOLDER: holder_of(live, [transaction])})
+    bodies = bodies_of(live, pool, peers)
+
+    async def take_in() -> None:
+        pool.add(transaction, (), 0)
+
+    bodies.wait_taken = take_in
+
+    (found,) = await find_bodies(bodies, [transaction.signed_hash], [HOLDER])
+
+    assert found.transaction is transaction
+    assert peers.asked == []

@@ -2,9 +2,9 @@
 
 One process, no sockets and no consensus: the real code of intake, pool, proposal, execution and
 storage, called in the order in which a node calls it, on `access.grant` transactions of many
-patients and a LevelDB in a temporary directory. `python -m benchmarks.hot_path` prints processor
-microseconds per transaction, of the best block, since noise only ever adds; `--profile FILE` writes
-a cProfile of all blocks.
+patients and a LevelDB in a temporary directory. `python -m benchmarks.parts.hot_path` prints
+processor microseconds per transaction, of the best block, since noise only ever adds; `--profile
+FILE` writes a cProfile of all blocks.
 """
 
 import argparse
