@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from config import Endpoint, NodeConfig, Timeouts, api_origins, dump_config
+from config import Endpoint, Limits, NodeConfig, Timeouts, api_origins, dump_config
 from crypto.envelopes import SealPrivateKey, SealScheme, make_seal_private_key, seal_public_key
 from crypto.keystore import KDF_DEFAULT, AccountEntry, Kdf, make_account_entry
 from crypto.record_ids import AccountId
@@ -128,6 +128,7 @@ def write_node_directory(
     api: Endpoint,
     created_ms: int,
     timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
     kdf: Kdf = KDF_DEFAULT,
 ) -> NodeLayout:
     """Make the directory of a node that has never run; raises storage and keystore errors."""
@@ -140,6 +141,7 @@ def write_node_directory(
         p2p=founder.p2p,
         api=api,
         timeouts=timeouts,
+        limits=limits,
     )
 
 
@@ -152,6 +154,7 @@ def write_node_settings(
     api: Endpoint,
     api_origin: str = "",
     timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
     has_new_journal: bool = True,
 ) -> NodeLayout:
     """Make a directory that holds a node's keys a node directory, with an empty vote journal.
@@ -167,6 +170,7 @@ def write_node_settings(
         p2p=p2p,
         api=api,
         timeouts=timeouts or Timeouts(),
+        limits=limits or Limits(),
         api_origin=api_origin,
     )
     api_origins(config)

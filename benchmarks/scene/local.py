@@ -18,7 +18,7 @@ from typing import Final
 
 from benchmarks.errors import NodeEnded, NoNetwork, NotReady
 from client.plain_http import get_json
-from config import Endpoint, Timeouts, load_config
+from config import Endpoint, Limits, Timeouts, load_config
 from crypto.keystore import KDF_CHEAPEST, KeystoreContent, save_keystore
 from crypto.passphrases import make_passphrase
 from genesis.document import Invitation, chain_id_of
@@ -88,6 +88,8 @@ def found_devnet(
         )
         for index in range(count)
     ]
+    # Where nodes share cores, a process beside each for signatures is one more to share them.
+    limits = Limits(verify_workers=0) if count > (os.cpu_count() or 1) else Limits()
     now_ms = time.time_ns() // 1_000_000
     document = found(
         founders,
@@ -110,6 +112,7 @@ def found_devnet(
             api=Endpoint(host=at[founder.index], port=ports[count + founder.index]),
             created_ms=now_ms,
             timeouts=timeouts,
+            limits=limits,
             kdf=KDF_CHEAPEST,
         )
     urls = [f"http://{at[one.index]}:{ports[count + one.index]}" for one in founders]
