@@ -10,16 +10,19 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchmarks.errors import SetupFailed
 from benchmarks.histograms import Histogram, record
 from benchmarks.load import drivers as driving
 from benchmarks.load.blocks import Watch, decided_s, watching
-from benchmarks.load.drivers import Drivers, Handed
+from benchmarks.load.drivers import Drivers, Handed, TownFiles
 from benchmarks.load.outcomes import Outcome, read_outcomes
+from benchmarks.scene.faults import Event, Fault
+from benchmarks.scene.happenings import keep_to_schedule
+from benchmarks.scene.places import Scene
+from benchmarks.scene.sampling import Samples, sampling
 from benchmarks.spread import percentile
 from crypto.quorum import QuorumSystem
 from ledger.receipts import ACCEPTED_CODE
@@ -29,28 +32,6 @@ POLL_S: Final = 0.02
 SET_UP_WINDOW: Final = 4_000
 LEAD_S: Final = 0.5
 """A load begins so long after the drivers were told of it, for they encode it first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """The consortium under measurement, as a benchmark sees it: addresses, and who may register.
-
-    `urls` are those of the nodes that were started, of `validators` in all; `pids` their processes
-    by hospital, none of a remote network.
-    """
-
-    chain_id: bytes
-    orgs: tuple[str, ...]
-    urls: tuple[str, ...]
-    validators: int
-    home: Path
-    passphrase_file: Path
-    pids: dict[str, int]
-
-    @property
-    def quorum(self) -> int:
-        """How many nodes have to say the same: n - f."""
-        return self.validators - QuorumSystem(self.validators).f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +54,64 @@ class Run:
     end_s: float
     decided: tuple[Decided, ...]
     lost: int
+    samples: Samples
+    events: tuple[Event, ...]
 
 
-async def register_people(site: Site, drivers: Drivers) -> int:
+@dataclass(slots=True, kw_only=True)
+class Observed:
+    """What is seen of the nodes while a load runs."""
+
+    scene: Scene
+    faults: tuple[Fault, ...]
+    watch: Watch
+    samples: Samples
+    start_s: float = 0.0
+    events: list[Event] = field(default_factory=list)
+    schedule: asyncio.Task[None] | None = None
+
+    def begin(self, start_s: float) -> None:
+        """Let the load, and the schedule of faults, begin at `start_s`."""
+        self.start_s = start_s
+        coming = keep_to_schedule(self.scene, self.faults, start_s, self.events)
+        self.schedule = asyncio.create_task(coming)
+
+
+def town_of(scene: Scene, *, seed: int, patients: int, doctors: int) -> TownFiles:
+    """Return what the drivers have to know of the hospitals and of so many people."""
+    return TownFiles(
+        seed=seed,
+        chain_id=scene.chain_id,
+        orgs=scene.orgs,
+        admins=tuple(f"admin-{org}" for org in scene.orgs),
+        home=scene.home,
+        passphrase_file=scene.passphrase_file,
+        patients=patients,
+        doctors=doctors,
+    )
+
+
+def live_urls(scene: Scene) -> list[str]:
+    """Return where the nodes answer that were started."""
+    return [scene.urls[index] for index in scene.live]
+
+
+def quorum_of(scene: Scene) -> int:
+    """Return how many nodes have to say the same: n - f."""
+    validators = len(scene.orgs)
+    return validators - QuorumSystem(validators).f
+
+
+async def register_people(scene: Scene, drivers: Drivers) -> int:
     """Register every patient and doctor; return how many; raise `SetupFailed`."""
     count = await driving.plan_people(drivers)
-    await commit_planned(site, drivers)
+    await commit_planned(scene, drivers)
     return count
 
 
-async def commit_planned(site: Site, drivers: Drivers) -> None:
+async def commit_planned(scene: Scene, drivers: Drivers) -> None:
     """Commit all that is planned before a measurement begins; raise `SetupFailed`."""
-    run = await push_all(site, drivers, window=SET_UP_WINDOW)
+    run = await push_all(scene, drivers, window=SET_UP_WINDOW)
     refused = Counter(one.code for one in run.decided if one.code != ACCEPTED_CODE)
     refused.update(run.handed.not_taken)
     if run.lost:
@@ -95,29 +122,44 @@ async def commit_planned(site: Site, drivers: Drivers) -> None:
 
 
 async def push_all(
-    site: Site, drivers: Drivers, *, window: int, seconds: float | None = None
+    scene: Scene,
+    drivers: Drivers,
+    *,
+    window: int,
+    seconds: float | None = None,
+    faults: Sequence[Fault] = (),
 ) -> Run:
     """Closed loop: what is planned, or as much as goes in `seconds`, at most `window` open."""
-    async with _watched(site, drivers) as watch:
-        start_s = time.monotonic()
+    async with _observed(scene, drivers, faults) as seen:
+        seen.begin(time.monotonic())
         handed = await driving.push(drivers, window=window, seconds=seconds)
         end_s = time.monotonic()
-        await _drain(watch, len(handed.taken))
-    return await _summed(site, watch, handed, start_s, end_s)
+        await _drain(seen.watch, len(handed.taken))
+    return await _summed(scene, seen, handed, end_s)
 
 
 async def offer(
-    site: Site, drivers: Drivers, *, rate_per_s: float, seconds: float, batch_ms: float
+    scene: Scene,
+    drivers: Drivers,
+    *,
+    rate_per_s: float,
+    seconds: float,
+    batch_ms: float,
+    faults: Sequence[Fault] = (),
 ) -> Run:
     """Open loop: what is planned, at a fixed rate."""
-    async with _watched(site, drivers) as watch:
-        start_s = time.monotonic() + LEAD_S
+    async with _observed(scene, drivers, faults) as seen:
+        seen.begin(time.monotonic() + LEAD_S)
         handed = await driving.send(
-            drivers, rate_per_s=rate_per_s, start_s=start_s, seconds=seconds, batch_ms=batch_ms
+            drivers,
+            rate_per_s=rate_per_s,
+            start_s=seen.start_s,
+            seconds=seconds,
+            batch_ms=batch_ms,
         )
         end_s = time.monotonic()
-        await _drain(watch, len(handed.taken))
-    return await _summed(site, watch, handed, start_s, end_s)
+        await _drain(seen.watch, len(handed.taken))
+    return await _summed(scene, seen, handed, end_s)
 
 
 def interval(run: Run, *, warmup_s: float) -> tuple[float, float]:
@@ -202,11 +244,22 @@ def _rounded(value: float | None) -> float | None:
 
 
 @asynccontextmanager
-async def _watched(site: Site, drivers: Drivers) -> AsyncIterator[Watch]:
-    async with watching(
-        site.urls, site.quorum, lambda count: driving.credit(drivers, count)
-    ) as watch:
-        yield watch
+async def _observed(
+    scene: Scene, drivers: Drivers, faults: Sequence[Fault]
+) -> AsyncIterator[Observed]:
+    """Watch the nodes decide, sample them, and do the faults that are due once it has begun."""
+    urls = live_urls(scene)
+    async with (
+        watching(urls, quorum_of(scene), lambda count: driving.credit(drivers, count)) as watch,
+        sampling(urls) as samples,
+    ):
+        seen = Observed(scene=scene, faults=tuple(faults), watch=watch, samples=samples)
+        try:
+            yield seen
+        finally:
+            if seen.schedule is not None:
+                seen.schedule.cancel()
+                await asyncio.gather(seen.schedule, return_exceptions=True)
 
 
 async def _drain(watch: Watch, count: int) -> None:
@@ -218,12 +271,20 @@ async def _drain(watch: Watch, count: int) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def _summed(site: Site, watch: Watch, handed: Handed, start_s: float, end_s: float) -> Run:
-    heights = sorted(height for height, one in watch.blocks.items() if any(one.tx_count.values()))
-    outcomes = await read_outcomes(site.urls, heights, site.quorum)
-    decided = tuple(_decided(watch, handed, outcomes))
-    lost = len(handed.taken) - len(decided)
-    return Run(handed=handed, start_s=start_s, end_s=end_s, decided=decided, lost=lost)
+async def _summed(scene: Scene, seen: Observed, handed: Handed, end_s: float) -> Run:
+    blocks = seen.watch.blocks
+    heights = sorted(height for height, one in blocks.items() if any(one.tx_count.values()))
+    outcomes = await read_outcomes(live_urls(scene), heights, quorum_of(scene))
+    decided = tuple(_decided(seen.watch, handed, outcomes))
+    return Run(
+        handed=handed,
+        start_s=seen.start_s,
+        end_s=end_s,
+        decided=decided,
+        lost=len(handed.taken) - len(decided),
+        samples=seen.samples,
+        events=tuple(seen.events),
+    )
 
 
 def _decided(watch: Watch, handed: Handed, outcomes: dict[bytes, Outcome]) -> Iterator[Decided]:

@@ -4,19 +4,23 @@ Four nodes, `access.grant`: a short burst that keeps the nodes saturated, then h
 came to, open loop. Throughput is the burst's, latencies are those at half of it.
 """
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
-import aiohttp
-
+from benchmarks import origin
 from benchmarks.load import drivers as driving
-from benchmarks.load.drivers import TownFiles, running_drivers
-from benchmarks.measuring import Site, figures, offer, push_all, register_people
-from benchmarks.processes import usage_of
-from benchmarks.spread import percentile
+from benchmarks.load.drivers import running_drivers
+from benchmarks.measuring import (
+    figures,
+    interval,
+    live_urls,
+    offer,
+    push_all,
+    register_people,
+    town_of,
+)
+from benchmarks.scene.places import Scene
+from benchmarks.scene.sampling import node_rows
 from benchmarks.unit_costs import verify_us
 
 KIND: Final = "access.grant"
@@ -30,37 +34,36 @@ BURST_S: Final = 8.0
 BURST_MAX: Final = 36_000
 HALF_S: Final = 12.0
 WARMUP_S: Final = 2.0
-BATCH_MS: Final = 10.0
-SAMPLE_S: Final = 0.5
+BATCH_MS: Final = 20.0
 
 
-async def measure(site: Site, town: TownFiles, tell: Callable[[str], None]) -> dict[str, Any]:
+async def measure(scene: Scene, tell: Callable[[str], None]) -> dict[str, Any]:
     """Return the line: every figure of the quick benchmark."""
-    before_us = verify_us()
-    async with running_drivers(town, site.urls, DRIVERS) as drivers:
-        tell(f"registering {town.patients} patients and {town.doctors} doctors")
-        await register_people(site, drivers)
+    before_us, urls = verify_us(), live_urls(scene)
+    town = town_of(scene, seed=SEED, patients=PATIENTS, doctors=DOCTORS)
+    async with running_drivers(town, urls, DRIVERS) as drivers:
+        tell(f"registering {PATIENTS} patients and {DOCTORS} doctors")
+        await register_people(scene, drivers)
         tell(f"keeping {WINDOW} grants open for {BURST_S:g} s")
         await driving.plan_mix(drivers, SHARES, BURST_MAX)
         burst = figures(
-            await push_all(site, drivers, window=WINDOW, seconds=BURST_S), warmup_s=WARMUP_S
+            await push_all(scene, drivers, window=WINDOW, seconds=BURST_S), warmup_s=WARMUP_S
         )
         rate = max(10.0, round(burst["tps"] / 2))
         tell(f"committed {burst['tps']:g} grants a second; offering {rate:g} for {HALF_S:g} s")
         await driving.plan_mix(drivers, SHARES, int(rate * HALF_S) + DRIVERS)
-        async with _sampled_lags(site) as lags_ms:
-            run = await offer(site, drivers, rate_per_s=rate, seconds=HALF_S, batch_ms=BATCH_MS)
+        run = await offer(scene, drivers, rate_per_s=rate, seconds=HALF_S, batch_ms=BATCH_MS)
         half = figures(run, warmup_s=WARMUP_S)
-    verify = round((before_us + verify_us()) / 2, 2)
-    validators, cores = len(site.urls), os.cpu_count() or 1
-    rss_mb = [usage_of(pid).rss_mb for pid in site.pids.values()]
+    t_verify_us = round((before_us + verify_us()) / 2, 2)
+    nodes = node_rows(scene.orgs, run.samples, *interval(run, warmup_s=WARMUP_S))
+    validators, cores = len(urls), origin.cores()
     return {
         "kind": KIND,
         "validators": validators,
         "cores": cores,
-        "t_verify_us": verify,
+        "t_verify_us": t_verify_us,
         "tps": burst["tps"],
-        "efficiency": round(burst["tps"] * validators * verify / 1e6 / cores, 3),
+        "efficiency": round(burst["tps"] * validators * t_verify_us / 1e6 / cores, 3),
         "offered_tps": rate,
         "offered_tps_committed": half["tps"],
         "p50_ms": half["p50_ms"],
@@ -68,35 +71,16 @@ async def measure(site: Site, town: TownFiles, tell: Callable[[str], None]) -> d
         "p99_ms": half["p99_ms"],
         "saturated_p50_ms": burst["p50_ms"],
         "transactions_per_block": burst["transactions_per_block"],
-        "loop_lag_ms_p99": percentile(sorted(lags_ms), 99),
-        "rss_mb_max": round(max(rss_mb, default=0.0), 1),
+        "loop_lag_ms_p99": _worst(nodes, "lag_p99_ms"),
+        "loop_lag_ms_max": _worst(nodes, "lag_max_ms"),
+        "rss_mb_max": _worst(nodes, "rss_mb_max"),
+        "node_cpu_share": sum(one.get("cpu_share") or 0.0 for one in nodes),
+        "driver": half["driver"],
         "refused": burst["refused"] | half["refused"],
         "not_taken": burst["not_taken"] | half["not_taken"],
         "lost": burst["lost"] + half["lost"],
     }
 
 
-@asynccontextmanager
-async def _sampled_lags(site: Site) -> AsyncIterator[list[float]]:
-    """Ask every node for its loop's lag while the block runs; milliseconds."""
-    found: list[float] = []
-
-    async def sample(http: aiohttp.ClientSession) -> None:
-        while True:
-            for url in site.urls:
-                async with http.get(url + "/metrics") as answer:
-                    text = await answer.text()
-                found.extend(
-                    1_000 * float(line.split()[1])
-                    for line in text.splitlines()
-                    if line.startswith("medledger_loop_lag_seconds ")
-                )
-            await asyncio.sleep(SAMPLE_S)
-
-    async with aiohttp.ClientSession() as http:
-        running = asyncio.create_task(sample(http))
-        try:
-            yield found
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+def _worst(nodes: list[dict[str, Any]], figure: str) -> float | None:
+    return max((one[figure] for one in nodes if one.get(figure) is not None), default=None)

@@ -58,6 +58,7 @@ RUN_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "driver": (dict,),
     "nodes": (list,),
     "series": (list,),
+    "node_series": (list,),
     "events": (list,),
 }
 

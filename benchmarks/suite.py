@@ -18,19 +18,25 @@ from typing import Any, Final
 from benchmarks import origin
 from benchmarks.histograms import encode, percentile_lines
 from benchmarks.load import drivers as driving
-from benchmarks.load.drivers import Drivers, TownFiles, running_drivers
+from benchmarks.load.drivers import Drivers, running_drivers
 from benchmarks.measuring import (
     Run,
-    Site,
     commit_planned,
     figures,
+    interval,
     latencies_us,
+    live_urls,
     offer,
     push_all,
     register_people,
     series,
+    town_of,
 )
 from benchmarks.saturation import Trial, find_knee, knee_of
+from benchmarks.scene.faults import Event
+from benchmarks.scene.happenings import restore
+from benchmarks.scene.places import Scene
+from benchmarks.scene.sampling import node_rows, series_rows
 from benchmarks.schema import SCHEMA, save_results
 from benchmarks.unit_costs import verify_us
 from benchmarks.workload import Workload
@@ -56,12 +62,12 @@ class Load:
 class Suite:
     """A suite that runs: what it measures, where its files go, what it has found so far."""
 
-    site: Site
+    scene: Scene
     workload: Workload
     seed: int
     out: Path
     tell: Callable[[str], None]
-    results: dict[str, Any]
+    results: dict[str, Any] = field(default_factory=dict)
     drivers: Drivers | None = None
     is_interrupted: bool = False
     saturated: list[float] = field(default_factory=list)
@@ -69,22 +75,17 @@ class Suite:
 
 async def run_suite(suite: Suite, load: Load) -> dict[str, Any]:
     """Measure, and return the results; they are in `out/results.json` from the first run on."""
-    town = TownFiles(
-        seed=suite.seed,
-        chain_id=suite.site.chain_id,
-        orgs=suite.site.orgs,
-        admins=tuple(f"admin-{org}" for org in suite.site.orgs),
-        home=suite.site.home,
-        passphrase_file=suite.site.passphrase_file,
-        patients=suite.workload.patients,
-        doctors=suite.workload.doctors,
+    workload = suite.workload
+    town = town_of(
+        suite.scene, seed=suite.seed, patients=workload.patients, doctors=workload.doctors
     )
+    suite.results = begin_results(suite.scene, workload, suite.seed)
     suite.results["t_verify_us"]["before"] = verify_us()
     save_results(suite.out, suite.results)
     try:
         async with (
             _interruptible(suite),
-            running_drivers(town, suite.site.urls, suite.workload.drivers) as drivers,
+            running_drivers(town, live_urls(suite.scene), workload.drivers) as drivers,
         ):
             suite.drivers = drivers
             await _set_up(suite, drivers)
@@ -96,9 +97,7 @@ async def run_suite(suite: Suite, load: Load) -> dict[str, Any]:
     return suite.results
 
 
-def begin_results(
-    site: Site, workload: Workload, seed: int, *, network: dict[str, Any]
-) -> dict[str, Any]:
+def begin_results(scene: Scene, workload: Workload, seed: int) -> dict[str, Any]:
     """Return results without runs: who measures what, where, with which code."""
     commit, is_dirty = origin.commit()
     return {
@@ -111,7 +110,7 @@ def begin_results(
         "machine": origin.machine(),
         "versions": origin.versions(),
         "seed": seed,
-        "network": network,
+        "network": scene.network,
         "t_verify_us": {"before": None, "after": None},
         "interrupted": False,
         "knee": None,
@@ -122,12 +121,12 @@ def begin_results(
 async def _set_up(suite: Suite, drivers: Drivers) -> None:
     workload = suite.workload
     suite.tell(f"registering {workload.patients} patients and {workload.doctors} doctors")
-    await register_people(suite.site, drivers)
+    await register_people(suite.scene, drivers)
     if "revoke" in workload.shares:
         rights = RIGHTS_PER_OPEN * workload.window
         suite.tell(f"giving {rights} rights that can be taken back")
         await driving.plan_mix(drivers, {"grant": 1}, rights)
-        await commit_planned(suite.site, drivers)
+        await commit_planned(suite.scene, drivers)
 
 
 async def _measure(suite: Suite, drivers: Drivers, load: Load) -> None:
@@ -153,7 +152,7 @@ async def _saturate(suite: Suite, drivers: Drivers) -> None:
             f" ({repetition + 1} of {workload.repetitions})"
         )
         await _plan(suite, drivers, int(1.5 * tps * workload.seconds), None)
-        run = await push_all(suite.site, drivers, window=workload.window, seconds=workload.seconds)
+        run = await push_all(suite.scene, drivers, window=workload.window, seconds=workload.seconds)
         row = _add_run(suite, run, SATURATED, None, repetition)
         suite.saturated.append(row["tps"])
 
@@ -206,11 +205,12 @@ async def _offer_all(
             )
             await _plan(suite, drivers, int(rate * workload.seconds) + workload.drivers, rate)
             run = await offer(
-                suite.site,
+                suite.scene,
                 drivers,
                 rate_per_s=rate,
                 seconds=workload.seconds,
                 batch_ms=workload.batch_ms,
+                faults=workload.faults,
             )
             rows.append(_add_run(suite, run, name, rate, repetition))
     return rows
@@ -230,6 +230,7 @@ def _add_run(
     """Write a run down: its row, its histogram, the file."""
     warmup_s, results = suite.workload.warmup_s, suite.results
     histogram = latencies_us(run, warmup_s=warmup_s)
+    names = [suite.scene.orgs[index] for index in suite.scene.live]
     file = f"latency-{len(results['runs']):02}.hgrm"
     (suite.out / file).write_text("\n".join(percentile_lines(histogram)) + "\n", encoding="ascii")
     row = {
@@ -240,13 +241,16 @@ def _add_run(
         "histogram": encode(histogram),
         "histogram_file": file,
         "is_whole": not suite.is_interrupted,
-        "nodes": [],
+        "nodes": node_rows(names, run.samples, *interval(run, warmup_s=warmup_s)),
         "series": series(run),
-        "events": [],
+        "node_series": series_rows(names, run.samples, run.start_s),
+        "events": [_event(one, run.start_s) for one in run.events],
     }
     row["efficiency"] = _efficiency(suite, row["tps"])
     results["runs"].append(row)
     save_results(suite.out, results)
+    if run.events:
+        restore(suite.scene)
     suite.tell(
         f"  {row['tps']:g} committed a second, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms,"
         f" efficiency {row['efficiency']}"
@@ -259,8 +263,18 @@ def _efficiency(suite: Suite, tps: float) -> float | None:
     told = [one for one in suite.results["t_verify_us"].values() if one is not None]
     if not told or suite.results["network"]["where"] == "remote":
         return None
-    validators, cores = suite.site.validators, origin.cores()
+    validators, cores = len(suite.scene.orgs), origin.cores()
     return round(tps * validators * fmean(told) / 1e6 / cores, 4)
+
+
+def _event(event: Event, start_s: float) -> dict[str, Any]:
+    return {
+        "t_s": round(event.at_s - start_s, 3),
+        "do": event.do,
+        "what": event.what,
+        "nodes": list(event.nodes),
+        "failed": event.failed,
+    }
 
 
 def _finish(suite: Suite) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.errors import WorkloadInvalid
+from benchmarks.errors import InvalidScene, WorkloadInvalid
+from benchmarks.scene.faults import Fault, parse_faults
 
 FOLDER: Final = Path(__file__).resolve().parent / "workloads"
 KINDS: Final = ("register", "grant", "revoke", "put", "read")
@@ -27,6 +28,8 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "window": (1, 100_000),
     "records": (0, 1_000_000),
     "record_bytes": (1, 64 << 20),
+    "validators": (1, 16),
+    "dead": (0, 5),
 }
 
 
@@ -37,6 +40,8 @@ class Workload:
     `shares` say how many of how many transactions are of each kind. `window` is how many stay open
     while the nodes are kept saturated; `fractions` of what they commit then are offered open loop.
     `records` are there before the first read; `blob_bytes` sizes make it a workload of blobs.
+    The network it is offered to has `validators`, of which `dead` are never started, and `links`;
+    `faults` happen in every run.
     """
 
     name: str
@@ -49,11 +54,15 @@ class Workload:
     warmup_s: float = 4.0
     repetitions: int = 3
     fractions: tuple[float, ...] = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
-    batch_ms: float = 10.0
+    batch_ms: float = 20.0
     window: int = 2_000
     records: int = 200
     record_bytes: int = 8_000
     blob_bytes: tuple[int, ...] = ()
+    validators: int = 4
+    dead: int = 0
+    links: str = "lan"
+    faults: tuple[Fault, ...] = ()
 
 
 def workload_names() -> tuple[str, ...]:
@@ -94,6 +103,9 @@ def make_workload(name: str, told: Mapping[str, Any], *, source: str) -> Workloa
     fields_said: dict[str, Any] = {
         key: tuple(one) if isinstance(one, list) else one for key, one in told.items()
     }
+    if not isinstance(told.get("links", ""), str):
+        raise WorkloadInvalid(f"{source}: `links` is lan, 30ms or 100ms, not {told['links']!r}")
+    fields_said["faults"] = _faults(source, told.get("faults", []))
     workload = Workload(name=name, **fields_said)
     _check_shares(source, workload)
     _check_lists(source, workload)
@@ -102,6 +114,15 @@ def make_workload(name: str, told: Mapping[str, Any], *, source: str) -> Workloa
             f"{source}: a warm-up of {workload.warmup_s:g} s leaves nothing of a run"
         )
     return workload
+
+
+def _faults(source: str, tables: Any) -> tuple[Fault, ...]:
+    if isinstance(tables, tuple):
+        return tables
+    try:
+        return parse_faults(tables)
+    except InvalidScene as problem:
+        raise WorkloadInvalid(f"{source}: {problem}") from problem
 
 
 def _check_number(source: str, key: str, value: Any, low: float, high: float) -> None:

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,32 +14,23 @@ import click
 from benchmarks import quick as quick_benchmark
 from benchmarks.comparison import compare as compare_results
 from benchmarks.comparison import differences
-from benchmarks.errors import LoadError
-from benchmarks.load.drivers import TownFiles
-from benchmarks.measuring import Site
-from benchmarks.scene.local import (
-    Member,
-    found_devnet,
-    load_members,
-    passphrase_path,
-    running_pid,
-    start_members,
-    stop_members,
-    wait_ready,
-)
+from benchmarks.errors import LoadError, SceneError
+from benchmarks.scene.faults import check_faults, needs_liars, needs_links, parse_fault_words
+from benchmarks.scene.links import parse_links
+from benchmarks.scene.places import Scene, Wanted, open_scene
+from benchmarks.scene.remote import check_commands, load_network
 from benchmarks.schema import FILE, load_results
 from benchmarks.spread import Spread
-from benchmarks.suite import Load, Suite, begin_results, run_suite
-from benchmarks.workload import load_workload
+from benchmarks.suite import Load, Suite, run_suite
+from benchmarks.workload import Workload, load_workload
 from commands.devnet import DEVNET_ERRORS
 from commands.home import CLIENT_ERRORS
 from commands.output import Exit, fail, failures, say, settings, show, show_rows
-from ledger.parameters import Parameters
 
-IDLE_BLOCK_MS: Final = 1_000
 BENCH_ERRORS: Final[dict[type[Exception], Exit]] = {
     **CLIENT_ERRORS,
     **DEVNET_ERRORS,
+    SceneError: Exit.LOCAL,
     LoadError: Exit.LOCAL,
 }
 
@@ -59,14 +48,10 @@ def quick() -> None:
     Example:
       medledger bench quick
     """
-    with failures(BENCH_ERRORS), _local_site(4) as site:
-        town = town_files(
-            site,
-            seed=quick_benchmark.SEED,
-            patients=quick_benchmark.PATIENTS,
-            doctors=quick_benchmark.DOCTORS,
-        )
-        line = asyncio.run(quick_benchmark.measure(site, town, say))
+    with failures(BENCH_ERRORS):
+        say("starting 4 nodes")
+        with open_scene(Wanted()) as scene:
+            line = asyncio.run(quick_benchmark.measure(scene, say))
     click.echo(json.dumps(line))
 
 
@@ -78,7 +63,15 @@ def quick() -> None:
     required=True,
     help="Directory for results.json and the histograms; it is made, and must be empty.",
 )
-@click.option("-n", "count", type=click.IntRange(1, 16), default=4, show_default=True)
+@click.option("-n", "validators", type=click.IntRange(1, 16), help="How many nodes [4].")
+@click.option("--dead", type=click.IntRange(0), help="How many of them are never started [0].")
+@click.option("--links", help="lan, or the delay of every message one way, such as 100ms [lan].")
+@click.option("--fault", "faults", multiple=True, help='In every run: "5 kill primary".')
+@click.option(
+    "--network",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A network that runs already, from its file, instead of one of our own.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--rate", "rates", type=click.FloatRange(1), multiple=True, help="Per second.")
 @click.option("--rates", "curve", help="Several rates: 500,1000,2000.")
@@ -90,8 +83,9 @@ def quick() -> None:
 def run(
     workload: str,
     out: Path,
-    count: int,
+    network: Path | None,
     seed: int,
+    faults: tuple[str, ...],
     rates: tuple[float, ...],
     curve: str | None,
     saturate: bool,
@@ -108,21 +102,17 @@ def run(
       medledger bench run hospital_day --out results/day --rates 200,400,800 --seconds 30
     """
     with failures(BENCH_ERRORS):
-        load = Load(rates=rates + _rates(curve), has_knee=saturate)
-        if load.rates and load.has_knee:
-            fail(Exit.USAGE, "bench.load", "use --saturate, or --rate and --rates, not both")
-        chosen = load_workload(workload, {k: v for k, v in changes.items() if v is not None})
+        load = _load(rates, curve, is_knee_wanted=saturate)
+        chosen = _choose(workload, faults, changes)
         _make_empty(out)
-        with _local_site(count) as site:
-            network = {"validators": count, "dead": 0, "links": "lan", "where": "local"}
-            results = begin_results(site, chosen, seed, network=network)
-            suite = Suite(site=site, workload=chosen, seed=seed, out=out, tell=say, results=results)
+        with _open_network(network, chosen) as scene:
+            suite = Suite(scene=scene, workload=chosen, seed=seed, out=out, tell=say)
             with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C; the results say so.
                 asyncio.run(run_suite(suite, load))
     say(f"results are in {out / FILE}")
     if settings().as_json:
-        show(results)
-    if results["interrupted"]:
+        show(suite.results)
+    if suite.is_interrupted:
         fail(Exit.LOCAL, "bench.interrupted", f"interrupted; what was measured is in {out / FILE}")
 
 
@@ -156,8 +146,44 @@ def compare(first: Path, second: Path) -> None:
     show_rows("Comparison", ("load", "figure", "first", "second", "ratio", "verdict"), rows)
 
 
+@contextmanager
+def _open_network(file: Path | None, workload: Workload) -> Iterator[Scene]:
+    """Open the network of that file, or make one as the workload wants it."""
+    if file is not None:
+        scene = load_network(file)
+        check_faults(workload.faults, scene.orgs)
+        check_commands(scene, workload.faults)
+        yield scene
+        return
+    wanted = Wanted(
+        validators=workload.validators,
+        dead=workload.dead,
+        links=parse_links(workload.links),
+        may_change_links=needs_links(workload.faults),
+        may_lie=needs_liars(workload.faults),
+    )
+    say(f"starting {workload.validators - workload.dead} nodes")
+    with open_scene(wanted) as scene:
+        check_faults(workload.faults, scene.orgs)
+        yield scene
+
+
 def _spread(one: Spread) -> str:
     return f"{one.median:g} ({one.low:g} .. {one.high:g})"
+
+
+def _choose(name: str, faults: tuple[str, ...], changes: dict[str, Any]) -> Workload:
+    said = {key: value for key, value in changes.items() if value is not None}
+    if faults:
+        said["faults"] = tuple(sorted(map(parse_fault_words, faults), key=lambda one: one.at_s))
+    return load_workload(name, said)
+
+
+def _load(rates: tuple[float, ...], curve: str | None, *, is_knee_wanted: bool) -> Load:
+    load = Load(rates=rates + _rates(curve), has_knee=is_knee_wanted)
+    if load.rates and load.has_knee:
+        fail(Exit.USAGE, "bench.load", "use --saturate, or --rate and --rates, not both")
+    return load
 
 
 def _rates(text: str | None) -> tuple[float, ...]:
@@ -176,42 +202,3 @@ def _make_empty(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         fail(Exit.USAGE, "bench.out", f"{out} is not empty; name a directory of its own")
-
-
-def town_files(site: Site, *, seed: int, patients: int, doctors: int) -> TownFiles:
-    """Return where the drivers find who may register people."""
-    return TownFiles(
-        seed=seed,
-        chain_id=site.chain_id,
-        orgs=site.orgs,
-        admins=tuple(f"admin-{org}" for org in site.orgs),
-        home=site.home,
-        passphrase_file=site.passphrase_file,
-        patients=patients,
-        doctors=doctors,
-    )
-
-
-@contextmanager
-def _local_site(count: int) -> Iterator[Site]:
-    """Found and start `count` nodes on this machine; stop them and remove them afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="medledger-bench-"))
-    members: list[Member] = []
-    try:
-        say(f"starting {count} nodes")
-        found_devnet(folder, count, parameters=Parameters(idle_block_ms=IDLE_BLOCK_MS))
-        members = load_members(folder)
-        start_members(folder, members)
-        wait_ready(members)
-        yield Site(
-            chain_id=bytes.fromhex((folder / "chain-id").read_text(encoding="ascii")),
-            orgs=tuple(member.org for member in members),
-            urls=tuple(member.url for member in members),
-            validators=count,
-            home=folder / "home",
-            passphrase_file=passphrase_path(folder),
-            pids={member.org: pid for member in members if (pid := running_pid(member))},
-        )
-    finally:
-        stop_members(members)
-        shutil.rmtree(folder, ignore_errors=True)

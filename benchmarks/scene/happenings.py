@@ -11,7 +11,15 @@ from typing import Final
 
 from benchmarks.errors import SceneError
 from benchmarks.scene.faults import Event, Fault
-from benchmarks.scene.local import is_running, running_pid, start_member
+from benchmarks.scene.local import (
+    MAY_LIE,
+    is_running,
+    member_height,
+    running_pid,
+    start_member,
+    start_members,
+    wait_ready,
+)
 from benchmarks.scene.places import Scene
 from benchmarks.scene.relays import both_ways
 from client.plain_http import get_json
@@ -51,6 +59,25 @@ def do_fault(scene: Scene, fault: Fault, victim: int | None) -> Event:
         failed = str(problem)
     what = _told(scene, fault, nodes)
     return Event(at_s=time.monotonic(), do=fault.do, what=what, nodes=nodes, failed=failed)
+
+
+def restore(scene: Scene) -> None:
+    """Undo what faults have done to a local network, and wait until every node is there again.
+
+    Nodes that lied are started anew. A remote network is left as its schedule leaves it.
+    """
+    if scene.directory is None:
+        return
+    if scene.links is not None:
+        scene.links.mend()
+    alive = [scene.members[index] for index in scene.live]
+    for index, member in zip(scene.live, alive, strict=True):
+        if running_pid(member) is not None:
+            _signal(scene, index, "continue")
+            if member.program == MAY_LIE:
+                _signal(scene, index, "kill")
+    start_members(scene.directory, alive)
+    wait_ready(alive, height=max(member_height(one) for one in alive))
 
 
 def find_node(scene: Scene, node: str | int, victim: int | None) -> int:
