@@ -8,6 +8,7 @@ of the signed transactions, the receipts root's leaves are the digests of the re
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final
 
 from crypto.hashing import ChainId, Digest, Domain, digest
@@ -21,6 +22,8 @@ from ledger.receipts import Receipt as Receipt
 
 BLOCK_BYTES_LIMIT: Final = 80 << 20
 """More than every block the parameters allow, encoding included."""
+
+HASH_BYTES: Final = 32
 
 NO_CERTIFICATE: Final = NO_DIGEST
 """`parent_certificate` of the block at height 1."""
@@ -79,7 +82,15 @@ def genesis_header_digest(chain_id: ChainId) -> Digest:
 
 
 def tx_root(signed_hashes: Iterable[Digest]) -> Digest:
-    return merkle_root(tuple(signed_hashes))
+    return _root_of_hashes(b"".join(signed_hashes))
+
+
+@lru_cache(
+    maxsize=16
+)  # The root of one block is asked for when it comes, and again to vote for it.
+def _root_of_hashes(joined: bytes) -> Digest:
+    hashes = [joined[start : start + HASH_BYTES] for start in range(0, len(joined), HASH_BYTES)]
+    return merkle_root(hashes)
 
 
 def receipts_root(chain_id: ChainId, receipts: Iterable[Receipt]) -> Digest:

@@ -93,10 +93,11 @@ async def _transactions_of(
 
 def _log_receipts(height: int, result: BlockResult) -> None:
     """Say what became of each transaction: of the refused always, and in which words."""
-    for index, receipt in enumerate(result.receipts):
+    is_told = log.isEnabledFor(logging.DEBUG)
+    for index in range(len(result.receipts)) if is_told else result.reasons:
+        receipt, reason = result.receipts[index], result.reasons.get(index)
         place = {"tx": receipt.tx_id.hex(), "height": height, "index": index, "code": receipt.code}
-        reason = result.reasons.get(index)
-        if reason is not None:
-            log.info("refused", extra={**place, "why": reason})
-        elif log.isEnabledFor(logging.DEBUG):
+        if reason is None:
             log.debug("executed", extra=place)
+        else:
+            log.info("refused", extra={**place, "why": reason})
