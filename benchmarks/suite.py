@@ -16,6 +16,7 @@ from statistics import fmean, median
 from typing import Any, Final
 
 from benchmarks import origin
+from benchmarks.aftermath import event_rows
 from benchmarks.histograms import encode, percentile_lines
 from benchmarks.load import drivers as driving
 from benchmarks.load.drivers import Drivers, running_drivers
@@ -33,7 +34,6 @@ from benchmarks.measuring import (
     town_of,
 )
 from benchmarks.saturation import Trial, find_knee, knee_of
-from benchmarks.scene.faults import Event
 from benchmarks.scene.happenings import restore
 from benchmarks.scene.places import Scene
 from benchmarks.scene.sampling import node_rows, series_rows
@@ -244,7 +244,7 @@ def _add_run(
         "nodes": node_rows(names, run.samples, *interval(run, warmup_s=warmup_s)),
         "series": series(run),
         "node_series": series_rows(names, run.samples, run.start_s),
-        "events": [_event(one, run.start_s) for one in run.events],
+        "events": event_rows(run),
     }
     row["efficiency"] = _efficiency(suite, row["tps"])
     results["runs"].append(row)
@@ -255,6 +255,9 @@ def _add_run(
         f"  {row['tps']:g} committed a second, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms,"
         f" efficiency {row['efficiency']}"
     )
+    for event in row["events"]:
+        outcome = f"longest stall {event['stall_s']} s"
+        suite.tell(f"  at {event['t_s']} s: {event['what']}: {event['failed'] or outcome}")
     return row
 
 
@@ -265,16 +268,6 @@ def _efficiency(suite: Suite, tps: float) -> float | None:
         return None
     validators, cores = len(suite.scene.orgs), origin.cores()
     return round(tps * validators * fmean(told) / 1e6 / cores, 4)
-
-
-def _event(event: Event, start_s: float) -> dict[str, Any]:
-    return {
-        "t_s": round(event.at_s - start_s, 3),
-        "do": event.do,
-        "what": event.what,
-        "nodes": list(event.nodes),
-        "failed": event.failed,
-    }
 
 
 def _finish(suite: Suite) -> None:

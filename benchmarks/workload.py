@@ -11,11 +11,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.errors import InvalidScene, WorkloadInvalid
-from benchmarks.scene.faults import Fault, parse_faults
+from benchmarks.scene.faults import (
+    Fault,
+    check_faults,
+    needs_liars,
+    needs_links,
+    parse_faults,
+)
+from benchmarks.scene.faults import told as told_fault
+from benchmarks.scene.links import parse_links
+from benchmarks.scene.local import member_names
+from benchmarks.scene.places import Wanted, check_wanted
+from config import Timeouts
+from crypto.errors import EncodeError
+from crypto.schema import encode
+from ledger.parameters import Parameters
 
 FOLDER: Final = Path(__file__).resolve().parent / "workloads"
 KINDS: Final = ("register", "grant", "revoke", "put", "read")
 SHARE_MAX: Final = 1_000
+
+IDLE_BLOCK_MS: Final = 1_000
+"""A network without load decides once a second, unless the workload says otherwise."""
 
 BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "patients": (1, 1_000_000),
@@ -41,7 +58,8 @@ class Workload:
     while the nodes are kept saturated; `fractions` of what they commit then are offered open loop.
     `records` are there before the first read; `blob_bytes` sizes make it a workload of blobs.
     The network it is offered to has `validators`, of which `dead` are never started, and `links`;
-    `faults` happen in every run.
+    `where` is loopback, namespaces, or what this machine can do (""); `faults` happen in every run
+    that is offered open loop. `parameters` are the consortium's, `timeouts` its nodes'.
     """
 
     name: str
@@ -62,7 +80,10 @@ class Workload:
     validators: int = 4
     dead: int = 0
     links: str = "lan"
+    where: str = ""
     faults: tuple[Fault, ...] = ()
+    parameters: dict[str, int] = field(default_factory=dict)
+    timeouts: dict[str, int] = field(default_factory=dict)
 
 
 def workload_names() -> tuple[str, ...]:
@@ -105,6 +126,9 @@ def make_workload(name: str, told: Mapping[str, Any], *, source: str) -> Workloa
     }
     if not isinstance(told.get("links", ""), str):
         raise WorkloadInvalid(f"{source}: `links` is lan, 30ms or 100ms, not {told['links']!r}")
+    for table in ("parameters", "timeouts"):
+        if not isinstance(told.get(table, {}), Mapping):
+            raise WorkloadInvalid(f"{source}: `{table}` is a table, [{table}]")
     fields_said["faults"] = _faults(source, told.get("faults", []))
     workload = Workload(name=name, **fields_said)
     _check_shares(source, workload)
@@ -113,7 +137,52 @@ def make_workload(name: str, told: Mapping[str, Any], *, source: str) -> Workloa
         raise WorkloadInvalid(
             f"{source}: a warm-up of {workload.warmup_s:g} s leaves nothing of a run"
         )
+    _check_consortium(source, workload)
+    late = [one for one in workload.faults if one.at_s >= workload.seconds]
+    if late:
+        raise WorkloadInvalid(
+            f"{source}: the fault {told_fault(late[0])!r} comes after the end of a run of"
+            f" {workload.seconds:g} s"
+        )
     return workload
+
+
+def wanted_of(workload: Workload) -> Wanted:
+    """Return the network that is to be made for the workload; raise `InvalidScene`."""
+    wanted = Wanted(
+        validators=workload.validators,
+        dead=workload.dead,
+        links=parse_links(workload.links),
+        may_change_links=needs_links(workload.faults),
+        may_lie=needs_liars(workload.faults),
+        where=workload.where or None,
+        parameters=_parameters_of(workload),
+        timeouts=Timeouts(**workload.timeouts),
+    )
+    check_wanted(wanted)
+    check_faults(workload.faults, member_names(workload.validators))
+    return wanted
+
+
+def _parameters_of(workload: Workload) -> Parameters:
+    return Parameters(**{"idle_block_ms": IDLE_BLOCK_MS, **workload.parameters})
+
+
+def _check_consortium(source: str, workload: Workload) -> None:
+    """Raise `WorkloadInvalid` for parameters and timeouts that no consortium may have."""
+    known = {one.name for one in fields(Parameters)}
+    for table, names in (("parameters", known), ("timeouts", set(Timeouts.BOUNDS))):
+        for key, value in getattr(workload, table).items():
+            if key not in names:
+                raise WorkloadInvalid(f"{source}: {table} have no {key!r}; known: {_list(names)}")
+            if type(value) is not int:
+                raise WorkloadInvalid(f"{source}: {table}.{key} is a whole number, not {value!r}")
+    for key, value in workload.timeouts.items():
+        _check_number(source, f"timeouts.{key}", value, *Timeouts.BOUNDS[key])
+    try:
+        encode(_parameters_of(workload))
+    except (EncodeError, ValueError) as problem:
+        raise WorkloadInvalid(f"{source}: parameters: {problem}") from problem
 
 
 def _faults(source: str, tables: Any) -> tuple[Fault, ...]:

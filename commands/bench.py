@@ -14,20 +14,23 @@ import click
 from benchmarks import quick as quick_benchmark
 from benchmarks.comparison import compare as compare_results
 from benchmarks.comparison import differences
-from benchmarks.errors import LoadError, SceneError
-from benchmarks.scene.faults import check_faults, needs_liars, needs_links, parse_fault_words
-from benchmarks.scene.links import parse_links
-from benchmarks.scene.places import Scene, Wanted, open_scene
+from benchmarks.errors import InvalidScene, LoadError, SceneError, WorkloadInvalid
+from benchmarks.scene.faults import check_faults, parse_fault_words
+from benchmarks.scene.places import LOOPBACK, NAMESPACES, Scene, Wanted, open_scene
 from benchmarks.scene.remote import check_commands, load_network
 from benchmarks.schema import FILE, load_results
 from benchmarks.spread import Spread
 from benchmarks.suite import Load, Suite, run_suite
-from benchmarks.workload import Workload, load_workload
+from benchmarks.workload import Workload, load_workload, wanted_of
 from commands.devnet import DEVNET_ERRORS
 from commands.home import CLIENT_ERRORS
 from commands.output import Exit, fail, failures, say, settings, show, show_rows
 
+PLACES: Final = click.Choice((LOOPBACK, NAMESPACES))
+FILE_PATH: Final = click.Path(path_type=Path, dir_okay=False)
 BENCH_ERRORS: Final[dict[type[Exception], Exit]] = {
+    InvalidScene: Exit.USAGE,
+    WorkloadInvalid: Exit.USAGE,
     **CLIENT_ERRORS,
     **DEVNET_ERRORS,
     SceneError: Exit.LOCAL,
@@ -63,15 +66,12 @@ def quick() -> None:
     required=True,
     help="Directory for results.json and the histograms; it is made, and must be empty.",
 )
-@click.option("-n", "validators", type=click.IntRange(1, 16), help="How many nodes [4].")
+@click.option("-n", "--nodes", "validators", type=click.IntRange(1, 16), help="How many nodes [4].")
 @click.option("--dead", type=click.IntRange(0), help="How many of them are never started [0].")
 @click.option("--links", help="lan, or the delay of every message one way, such as 100ms [lan].")
+@click.option("--where", type=PLACES, help="Where its nodes are [as the links need it].")
 @click.option("--fault", "faults", multiple=True, help='In every run: "5 kill primary".')
-@click.option(
-    "--network",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A network that runs already, from its file, instead of one of our own.",
-)
+@click.option("--network", type=FILE_PATH, help="A network that runs already, from its file.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--rate", "rates", type=click.FloatRange(1), multiple=True, help="Per second.")
 @click.option("--rates", "curve", help="Several rates: 500,1000,2000.")
@@ -155,16 +155,9 @@ def _open_network(file: Path | None, workload: Workload) -> Iterator[Scene]:
         check_commands(scene, workload.faults)
         yield scene
         return
-    wanted = Wanted(
-        validators=workload.validators,
-        dead=workload.dead,
-        links=parse_links(workload.links),
-        may_change_links=needs_links(workload.faults),
-        may_lie=needs_liars(workload.faults),
-    )
-    say(f"starting {workload.validators - workload.dead} nodes")
+    wanted = wanted_of(workload)
+    say(f"starting {wanted.validators - wanted.dead} nodes, links {wanted.links.name}")
     with open_scene(wanted) as scene:
-        check_faults(workload.faults, scene.orgs)
         yield scene
 
 

@@ -12,7 +12,6 @@ from typing import Final
 from benchmarks.errors import SceneError
 from benchmarks.scene.faults import Event, Fault
 from benchmarks.scene.local import (
-    MAY_LIE,
     is_running,
     member_height,
     running_pid,
@@ -74,8 +73,9 @@ def restore(scene: Scene) -> None:
     for index, member in zip(scene.live, alive, strict=True):
         if running_pid(member) is not None:
             _signal(scene, index, "continue")
-            if member.program == MAY_LIE:
+            if index in scene.lying:
                 _signal(scene, index, "kill")
+    scene.lying.clear()
     start_members(scene.directory, alive)
     wait_ready(alive, height=max(member_height(one) for one in alive))
 
@@ -126,6 +126,8 @@ def _do(scene: Scene, fault: Fault, nodes: tuple[int, ...]) -> None:
             start_member(scene.directory, scene.members[nodes[0]])
         case do:
             _signal(scene, nodes[0], do)
+            if do == "equivocate":
+                scene.lying.add(nodes[0])
 
 
 def _change_links(scene: Scene, fault: Fault, nodes: tuple[int, ...]) -> None:

@@ -77,12 +77,12 @@ def found_devnet(
     `hosts` are the addresses of nodes that live in network namespaces; all share loopback without.
     The passphrase of a test consortium lies beside it: it guards nothing.
     """
-    ports = free_ports(2 * count)
+    ports, names = free_ports(2 * count), member_names(count)
     at = hosts or [LOOPBACK] * count
     founders = [
         make_founder(
-            f"hospital-{LETTERS[index]}" if index < len(LETTERS) else f"hospital-{index}",
-            f"Hospital {LETTERS[index].upper()}" if index < len(LETTERS) else f"Hospital {index}",
+            names[index],
+            "Hospital " + names[index].removeprefix("hospital-").upper(),
             index,
             Endpoint(host=at[index], port=ports[index]),
         )
@@ -120,6 +120,12 @@ def found_devnet(
     genesis = directory / "nodes" / founders[0].org / "genesis.json"
     (directory / "home" / "genesis.json").write_bytes(genesis.read_bytes())
     (directory / "chain-id").write_text(chain_id_of(document).hex() + "\n", encoding="utf-8")
+
+
+def member_names(count: int) -> tuple[str, ...]:
+    """Return the organisations of a test consortium, by node index."""
+    ends = [LETTERS[index] if index < len(LETTERS) else str(index) for index in range(count)]
+    return tuple(f"hospital-{end}" for end in ends)
 
 
 def _write_home(

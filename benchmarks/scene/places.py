@@ -74,7 +74,8 @@ class Scene:
     """A network that runs: its hospitals by node index, where they answer, who may register people.
 
     `members` are the processes of a local network, in `directory`; `commands` are what does a fault
-    to a node of a remote one. `dead` nodes were never started. `network` is what results say.
+    to a node of a remote one. `dead` nodes were never started, those in `lying` were told to lie.
+    `network` is what results say.
     """
 
     orgs: tuple[str, ...]
@@ -87,6 +88,7 @@ class Scene:
     members: tuple[Member, ...] = ()
     links: LinkControl | None = None
     commands: tuple[dict[str, str], ...] = ()
+    lying: set[int] = field(default_factory=set)
 
     @property
     def chain_id(self) -> bytes:
