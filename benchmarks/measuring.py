@@ -81,7 +81,6 @@ def town_of(scene: Scene, *, seed: int, patients: int, doctors: int) -> TownFile
     """Return what the drivers have to know of the hospitals and of so many people."""
     return TownFiles(
         seed=seed,
-        chain_id=scene.chain_id,
         orgs=scene.orgs,
         admins=tuple(f"admin-{org}" for org in scene.orgs),
         home=scene.home,

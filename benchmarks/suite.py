@@ -46,9 +46,6 @@ PLANNED_MAX: Final = 4_000_000
 RIGHTS_PER_OPEN: Final = 2
 """So many rights per open transaction lie between giving one and taking it back."""
 
-TPS_GUESS: Final = 4_000
-"""How many a second are signed ahead for the first saturated run; later ones know better."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
@@ -124,8 +121,15 @@ async def _set_up(suite: Suite, drivers: Drivers) -> None:
     await register_people(suite.scene, drivers)
     if "revoke" in workload.shares:
         rights = RIGHTS_PER_OPEN * workload.window
+        await _make_room(suite, drivers, rights)
         suite.tell(f"giving {rights} rights that can be taken back")
         await driving.plan_mix(drivers, {"grant": 1}, rights)
+        await commit_planned(suite.scene, drivers)
+    if "read" in workload.shares:
+        suite.tell(f"sealing, uploading and adding {workload.records} records")
+        await driving.plan_mix(
+            drivers, {"put": 1}, workload.records, record_bytes=workload.record_bytes
+        )
         await commit_planned(suite.scene, drivers)
 
 
@@ -146,7 +150,7 @@ async def _saturate(suite: Suite, drivers: Drivers) -> None:
     for repetition in range(workload.repetitions):
         if suite.is_interrupted:
             return
-        tps = max(suite.saturated, default=TPS_GUESS)
+        tps = max(suite.saturated, default=workload.first_guess_tps)
         suite.tell(
             f"keeping {workload.window} transactions open for {workload.seconds:g} s"
             f" ({repetition + 1} of {workload.repetitions})"
@@ -220,8 +224,25 @@ async def _plan(suite: Suite, drivers: Drivers, count: int, rate: float | None) 
     """Let so many be signed ahead, and whatever they build upon be committed before."""
     if count > PLANNED_MAX:
         raise ValueError(f"{count} transactions are more than can be signed ahead")
-    shares = suite.workload.shares
-    await driving.plan_mix(drivers, shares, count, rate_per_s=rate)
+    workload, shares = suite.workload, suite.workload.shares
+    more = shares.get("grant", 0) - shares.get("revoke", 0)
+    open_max = workload.window if "grant" in shares else 0
+    await _make_room(suite, drivers, open_max + count * more // sum(shares.values()))
+    await driving.plan_mix(
+        drivers,
+        shares,
+        count,
+        rate_per_s=rate,
+        record_bytes=workload.record_bytes,
+    )
+
+
+async def _make_room(suite: Suite, drivers: Drivers, rights: int) -> None:
+    """Register so many patients more that all of them together can give `rights` more."""
+    count = await driving.plan_givers(drivers, rights)
+    if count:
+        suite.tell(f"registering {count} patients more")
+        await commit_planned(suite.scene, drivers)
 
 
 def _add_run(

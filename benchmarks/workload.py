@@ -43,6 +43,7 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "repetitions": (1, 100),
     "batch_ms": (1, 1_000),
     "window": (1, 100_000),
+    "first_guess_tps": (1, 100_000),
     "records": (0, 1_000_000),
     "record_bytes": (1, 64 << 20),
     "validators": (1, 16),
@@ -55,11 +56,12 @@ class Workload:
     """What is offered. Times are per run; the warm-up is part of `seconds` and left out of figures.
 
     `shares` say how many of how many transactions are of each kind. `window` is how many stay open
-    while the nodes are kept saturated; `fractions` of what they commit then are offered open loop.
-    `records` are there before the first read; `blob_bytes` sizes make it a workload of blobs.
-    The network it is offered to has `validators`, of which `dead` are never started, and `links`;
-    `where` is loopback, namespaces, or what this machine can do (""); `faults` happen in every run
-    that is offered open loop. `parameters` are the consortium's, `timeouts` its nodes'.
+    while the nodes are kept saturated; `fractions` of what they commit then are offered open loop;
+    `first_guess_tps` is how many a second are signed ahead for the first saturated run. `records`
+    are there before the first read; `blob_bytes` sizes make it a workload of blobs. The network it
+    is offered to has `validators`, of which `dead` are never started, and `links`; `where` is
+    loopback, namespaces, or what this machine can do (""); `faults` happen in every run that is
+    offered open loop. `parameters` are the consortium's, `timeouts` its nodes'.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Workload:
     fractions: tuple[float, ...] = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
     batch_ms: float = 20.0
     window: int = 2_000
+    first_guess_tps: int = 4_000
     records: int = 200
     record_bytes: int = 8_000
     blob_bytes: tuple[int, ...] = ()

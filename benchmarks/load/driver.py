@@ -5,7 +5,8 @@ It is told what to do by lines of JSON on its input and answers with lines on it
 machine share.
 
     {"do": "people"}                                     sign who has to be registered
-    {"do": "plan", "shares", "count", "rate"}            sign so many
+    {"do": "givers", "count"}                            sign so many patients more, who give rights
+    {"do": "plan", "shares", "count", "rate", "record_bytes"}   sign so many
     {"do": "send", "rate", "start_s", "seconds", "batch_ms", "rows"}   each when it is due
     {"do": "push", "window", "seconds", "batch", "rows"} as fast as at most `window` are open
     {"do": "credit", "count"}                            so many are decided: as many more may leave
@@ -28,11 +29,28 @@ from typing import Any, Final
 import aiohttp
 import uvloop
 
-from benchmarks.load.planning import Planned, Shard, Town, forget, make_shard, plan_mix, plan_people
+from benchmarks.load.planning import (
+    Planned,
+    Shard,
+    Town,
+    add_givers,
+    draw_kinds,
+    forget,
+    make_shard,
+    next_pairs,
+    plan,
+    plan_people,
+    room_for_rights,
+)
+from benchmarks.load.records import Agent, upload_records
+from client.connection import GENESIS_NAME
+from client.trust import Trust, make_trust
 from client.wallet import find_keys, open_wallet
-from crypto.hashing import ChainId
 from crypto.keystore import KDF_CHEAPEST
 from crypto.schema import encode
+from crypto.signatures import account_id
+from genesis.document import GenesisDocument, chain_id_of
+from genesis.files import load_genesis
 from ledger.accounts import OrgId
 from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch
 
@@ -43,6 +61,7 @@ MSGPACK: Final = {"Content-Type": "application/msgpack"}
 TIMEOUT_S: Final = 30.0
 STOP_POLL_S: Final = 0.1
 NO_ANSWER: Final = "node.no_answer"
+PLANNING: Final = frozenset({"people", "givers", "plan"})
 MALFORMED: Final = "answer.malformed"
 ELSEWHERE_CODES: Final = frozenset({NO_ANSWER, "node.stopping", "limit.busy"})
 """What another node may do better."""
@@ -53,6 +72,7 @@ class Driver:
     """The state of one driver process."""
 
     urls: tuple[str, ...]
+    trust: Trust
     shard: Shard
     planned: list[Planned] = field(default_factory=list)
     credit: int = 0
@@ -101,15 +121,16 @@ async def serve(driver: Driver, lines: asyncio.StreamReader) -> None:
 async def _obey(driver: Driver, http: aiohttp.ClientSession, order: dict[str, Any]) -> None:
     started_s, cpu_s = time.monotonic(), _cpu_s()
     driver.sent, driver.not_taken, driver.rows, driver.late_s_max = 0, {}, [], 0.0
+    if order["do"] in PLANNING:  # What is left of a former plan was signed for another time.
+        forget(driver.shard, driver.planned)
+        driver.planned = []
     match order["do"]:
         case "people":
             driver.planned = list(plan_people(driver.shard, _now_ms()))
+        case "givers":
+            driver.planned = list(add_givers(driver.shard, order["count"], _now_ms()))
         case "plan":
-            forget(driver.shard, driver.planned)  # What was not sent is signed for another time.
-            rate = order["rate"]
-            driver.planned = list(
-                plan_mix(driver.shard, order["shares"], order["count"], _now_ms(), rate_per_s=rate)
-            )
+            await _plan(driver, order)
         case "send":
             await _send_when_due(driver, http, order)
         case "push":
@@ -122,6 +143,7 @@ async def _obey(driver: Driver, http: aiohttp.ClientSession, order: dict[str, An
         {
             "done": order["do"],
             "waiting": len(driver.planned),
+            "room": room_for_rights(driver.shard),
             "sent": driver.sent,
             "not_taken": driver.not_taken,
             "late_ms_max": round(1_000 * driver.late_s_max, 1),
@@ -129,6 +151,19 @@ async def _obey(driver: Driver, http: aiohttp.ClientSession, order: dict[str, An
             "cpu_s": round(_cpu_s() - cpu_s, 3),
         }
     )
+
+
+async def _plan(driver: Driver, order: dict[str, Any]) -> None:
+    """Sign so many; what they put is uploaded first."""
+    shard = driver.shard
+    kinds = draw_kinds(shard, order["shares"], order["count"])
+    lacking = kinds.count("put") - len(shard.uploads)
+    if lacking > 0:
+        pairs, size = next_pairs(shard, lacking), order["record_bytes"]
+        shard.uploads += await upload_records(
+            driver.urls, driver.trust, shard.town.seed, pairs, size
+        )
+    driver.planned = list(plan(shard, kinds, _now_ms(), rate_per_s=order["rate"]))
 
 
 async def _send_when_due(
@@ -273,14 +308,20 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _town(told: dict[str, Any]) -> Town:
+def _town(told: dict[str, Any], founding: GenesisDocument) -> Town:
     passphrase = Path(told["passphrase_file"]).read_text(encoding="utf-8").strip()
     wallet = open_wallet(Path(told["home"]), passphrase, kdf=KDF_CHEAPEST)
     keys = [find_keys(wallet, label) for label in told["admins"]]
+    agents = {one.body.org: one.body.agent for one in founding.statements}
+    orgs = tuple(OrgId(one) for one in told["orgs"])
     return Town(
         seed=told["seed"],
-        chain_id=ChainId(bytes.fromhex(told["chain_id"])),
-        orgs=tuple(OrgId(one) for one in told["orgs"]),
+        chain_id=chain_id_of(founding),
+        orgs=orgs,
+        agents=tuple(
+            Agent(account=account_id(agents[one].sign_key), seal_key=agents[one].seal_key)
+            for one in orgs
+        ),
         admins=tuple((one.account, one.sign_key) for one in keys),
         patients=told["patients"],
         doctors=told["doctors"],
@@ -293,9 +334,11 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     told = json.loads(await lines.readline())
-    shard = make_shard(_town(told["town"]), told["index"], told["count"])
+    founding = load_genesis(Path(told["town"]["home"]) / GENESIS_NAME)
+    shard = make_shard(_town(told["town"], founding), told["index"], told["count"])
+    driver = Driver(urls=tuple(told["urls"]), trust=make_trust(founding), shard=shard)
     _tell({"done": "start"})
-    await serve(Driver(urls=tuple(told["urls"]), shard=shard), lines)
+    await serve(driver, lines)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from benchmarks.errors import DriverEnded
 from benchmarks.load.driver import ROW
+from benchmarks.load.planning import RIGHTS_PER_PATIENT
 
 STOP_S: Final = 5.0
 
@@ -21,7 +22,6 @@ class TownFiles:
     """Where the people of a benchmark come from: a consortium's home, and how many there are."""
 
     seed: int
-    chain_id: bytes
     orgs: tuple[str, ...]
     admins: tuple[str, ...]
     home: Path
@@ -32,7 +32,6 @@ class TownFiles:
     def told(self) -> dict[str, Any]:
         return {
             "seed": self.seed,
-            "chain_id": self.chain_id.hex(),
             "orgs": self.orgs,
             "admins": self.admins,
             "home": str(self.home),
@@ -112,16 +111,35 @@ async def plan_people(drivers: Drivers) -> int:
     return sum(one["waiting"] for one in await order(drivers, {"do": "people"}))
 
 
+async def plan_givers(drivers: Drivers, rights: int) -> int:
+    """Let so many patients be signed as have room for `rights` more; return how many those are."""
+    parts = len(drivers.processes)
+    room = min([one["room"] for one in await order(drivers, {"do": "givers", "count": 0})])
+    lacking = -(-rights // parts) - room
+    count: int = max(0, -(-lacking // RIGHTS_PER_PATIENT))
+    await order(drivers, {"do": "givers", "count": count})
+    return count * parts
+
+
 async def plan_mix(
-    drivers: Drivers, shares: dict[str, int], count: int, *, rate_per_s: float | None = None
+    drivers: Drivers,
+    shares: dict[str, int],
+    count: int,
+    *,
+    rate_per_s: float | None = None,
+    record_bytes: int = 0,
 ) -> None:
-    """Let so many transactions be signed in all; what is left of a former plan is forgotten."""
+    """Let so many transactions be signed in all; what is left of a former plan is forgotten.
+
+    Records that are to be put are sealed and uploaded first, each of `record_bytes`.
+    """
     parts = len(drivers.processes)
     told = {
         "do": "plan",
         "shares": shares,
         "count": -(-count // parts),
         "rate": None if rate_per_s is None else rate_per_s / parts,
+        "record_bytes": record_bytes,
     }
     await order(drivers, told)
 

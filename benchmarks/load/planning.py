@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from benchmarks.load.people import Person, make_person, make_registration
+from benchmarks.load.records import Agent, Record, put_payload, read_payload
 from crypto.hashing import ChainId, Digest
 from crypto.record_ids import AccountId
 from crypto.schema import encode
@@ -26,6 +27,12 @@ from ledger.words import END_OF_TIME_MS
 
 BACKDATED_MS: Final = 60_000
 """A transaction is valid from so long before it is signed: the chain's time may be behind."""
+
+RIGHTS_PER_PATIENT: Final = 40
+"""Rights of one patient in force at a time; the ledger's own limit is 64 unless changed."""
+
+NEWCOMERS_FROM: Final = 1_000_000_000
+"""The number of the first patient whose registration is what is measured."""
 
 WINDOW_MS: Final = 600_000
 AHEAD_MS: Final = 240_000
@@ -52,12 +59,13 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Town:
-    """What every driver knows of the benchmark's people: `admins` sign for their hospitals."""
+    """What every driver knows: `admins` and key `agents` stand in the order of their hospitals."""
 
     seed: int
     chain_id: ChainId
     orgs: tuple[OrgId, ...]
     admins: tuple[tuple[AccountId, SigningKey], ...]
+    agents: tuple[Agent, ...]
     patients: int
     doctors: int
 
@@ -66,8 +74,10 @@ class Town:
 class Shard:
     """The part of one driver: which people are its own, and what it has signed so far.
 
-    `granted` are rights given and not yet taken back, the oldest first; `turns` counts what was
-    signed of each kind, which is also what makes every transaction another one.
+    `givers` give rights; `keepers` have records, to which nobody is given a right. `granted` are
+    rights given and not yet taken back, the oldest first; `uploads` wait for their put, `records`
+    were put, the first `settled` of them in a plan before this one; `turns` counts what was signed
+    of a kind.
     """
 
     town: Town
@@ -75,7 +85,12 @@ class Shard:
     count: int
     patients: list[Person] = field(default_factory=list)
     doctors: list[Person] = field(default_factory=list)
+    givers: list[Person] = field(default_factory=list)
+    keepers: list[Person] = field(default_factory=list)
     granted: deque[Right] = field(default_factory=deque)
+    uploads: deque[Record] = field(default_factory=deque)
+    records: list[Record] = field(default_factory=list)
+    settled: int = 0
     turns: dict[str, int] = field(default_factory=dict)
     registered: int = 0
     signed: int = 0
@@ -91,8 +106,24 @@ def make_shard(town: Town, index: int, count: int) -> Shard:
     shard.doctors = [
         make_person(town.seed, Role.DOCTOR, number, town.orgs) for number in range(town.doctors)
     ]
-    shard.registered = len(shard.patients)
+    half = (len(shard.patients) + 1) // 2
+    shard.givers, shard.keepers = shard.patients[:half], shard.patients[half:]
     return shard
+
+
+def add_givers(shard: Shard, count: int, now_ms: int) -> Iterator[Planned]:
+    """Sign the registrations of so many patients more, who give rights from then on."""
+    for _ in range(count):
+        number = shard.index + len(shard.patients) * shard.count
+        person = make_person(shard.town.seed, Role.PATIENT, number, shard.town.orgs)
+        shard.patients.append(person)
+        shard.givers.append(person)
+        yield _registration(shard, person, now_ms)
+
+
+def room_for_rights(shard: Shard) -> int:
+    """Return how many rights more the patients of this driver can give."""
+    return RIGHTS_PER_PATIENT * len(shard.givers) - len(shard.granted)
 
 
 def plan_people(shard: Shard, now_ms: int) -> Iterator[Planned]:
@@ -101,17 +132,36 @@ def plan_people(shard: Shard, now_ms: int) -> Iterator[Planned]:
         yield _registration(shard, person, now_ms)
 
 
-def plan_mix(
-    shard: Shard, shares: dict[str, int], count: int, now_ms: int, *, rate_per_s: float | None
-) -> Iterator[Planned]:
-    """Sign `count` transactions of the kinds in `shares`, in a shuffled order the seed decides.
-
-    With a rate, what is due long after now becomes valid only then.
-    """
+def draw_kinds(shard: Shard, shares: dict[str, int], count: int) -> list[str]:
+    """Return `count` kinds in exact shares, in a shuffled order that the seed decides."""
     order = random.Random(f"{shard.town.seed}/{shard.index}/{shard.signed}")
-    for number, kind in enumerate(_kinds(shares, count, order)):
+    deck = [kind for kind in sorted(shares) for _ in range(shares[kind])]
+    drawn: list[str] = []
+    while len(drawn) < count:
+        order.shuffle(deck)
+        drawn += deck
+    return drawn[:count]
+
+
+def plan(
+    shard: Shard, kinds: Sequence[str], now_ms: int, *, rate_per_s: float | None
+) -> Iterator[Planned]:
+    """Sign a transaction of each kind. With a rate, what is due long after now is valid later."""
+    shard.settled = len(shard.records)
+    for number, kind in enumerate(kinds):
         due_ms = 0 if rate_per_s is None else int(1_000 * number / rate_per_s)
         yield PLANNERS[kind](shard, now_ms + max(0, due_ms - AHEAD_MS))
+
+
+def next_pairs(shard: Shard, count: int) -> list[tuple[Person, Person]]:
+    """Return the next so many patients with records, each with a doctor of the own hospital."""
+    pairs = []
+    for _ in range(count):
+        turn = _turn(shard, "upload")
+        patient = shard.keepers[turn % len(shard.keepers)]
+        doctors = [one for one in shard.doctors if one.org == patient.org]
+        pairs.append((patient, doctors[turn % len(doctors)]))
+    return pairs
 
 
 def forget(shard: Shard, planned: Sequence[Planned]) -> None:
@@ -122,33 +172,28 @@ def forget(shard: Shard, planned: Sequence[Planned]) -> None:
                 shard.registered -= 1
             case "access.grant":
                 shard.granted.pop()
+                shard.turns["grant"] -= 1
             case "access.revoke":
                 assert one.right is not None, "a right is taken back"
                 shard.granted.appendleft(one.right)
+            case "records.put":
+                shard.uploads.appendleft(shard.records.pop())
+            case "records.read":
+                pass  # It changes nothing here.
             case kind:
                 raise AssertionError(f"{kind} is planned and cannot be undone")
 
 
-def _kinds(shares: dict[str, int], count: int, order: random.Random) -> Iterator[str]:
-    deck = [kind for kind in sorted(shares) for _ in range(shares[kind])]
-    left = count
-    while left > 0:
-        order.shuffle(deck)
-        yield from deck[:left]
-        left -= len(deck)
-
-
 def _plan_register(shard: Shard, now_ms: int) -> Planned:
-    number = shard.index + shard.registered * shard.count
+    number = NEWCOMERS_FROM + shard.index + shard.registered * shard.count
     shard.registered += 1
-    return _registration(
-        shard, make_person(shard.town.seed, Role.PATIENT, number, shard.town.orgs), now_ms
-    )
+    person = make_person(shard.town.seed, Role.PATIENT, number, shard.town.orgs)
+    return _registration(shard, person, now_ms)
 
 
 def _plan_grant(shard: Shard, now_ms: int) -> Planned:
     turn = _turn(shard, "grant")
-    patient = shard.patients[turn % len(shard.patients)]
+    patient = shard.givers[turn % len(shard.givers)]
     doctor = shard.doctors[turn % len(shard.doctors)]
     terms = Terms(
         grantee=Grantee(account=doctor.account),
@@ -177,10 +222,31 @@ def _plan_revoke(shard: Shard, now_ms: int) -> Planned:
     return replace(planned, right=right)
 
 
+def _plan_put(shard: Shard, now_ms: int) -> Planned:
+    record, town = shard.uploads.popleft(), shard.town
+    shard.records.append(record)
+    agent = town.agents[town.orgs.index(record.author.org)]
+    payload, sidecars = put_payload(record, town.chain_id, town.seed, agent)
+    author = record.author
+    return _signed(
+        shard, author.account, author.sign_key, "records.put", payload, now_ms, sidecars=sidecars
+    )
+
+
+def _plan_read(shard: Shard, now_ms: int) -> Planned:
+    turn = _turn(shard, "read")
+    record = shard.records[turn % shard.settled]
+    payload = read_payload(record, turn % len(shard.town.orgs))
+    author = record.author
+    return _signed(shard, author.account, author.sign_key, "records.read", payload, now_ms)
+
+
 PLANNERS: Final[dict[str, Callable[[Shard, int], Planned]]] = {
     "register": _plan_register,
     "grant": _plan_grant,
     "revoke": _plan_revoke,
+    "put": _plan_put,
+    "read": _plan_read,
 }
 
 
@@ -192,7 +258,14 @@ def _registration(shard: Shard, person: Person, now_ms: int) -> Planned:
 
 
 def _signed(
-    shard: Shard, account: AccountId, key: SigningKey, kind: str, payload: Any, now_ms: int
+    shard: Shard,
+    account: AccountId,
+    key: SigningKey,
+    kind: str,
+    payload: Any,
+    now_ms: int,
+    *,
+    sidecars: Sequence[tuple[Digest, bytes]] = (),
 ) -> Planned:
     town = shard.town
     nonce = hashlib.sha256(f"{town.seed}/{shard.index}/{shard.signed}".encode()).digest()[:16]
@@ -205,11 +278,14 @@ def _signed(
         valid_from_ms=now_ms - BACKDATED_MS,
         valid_until_ms=now_ms - BACKDATED_MS + WINDOW_MS,
         nonce=nonce,
+        sidecars=[digest for digest, _ in sidecars],
     )
     return Planned(
         tx_id=transaction_id(town.chain_id, encode(body)),
         kind=kind,
-        item=SubmitItem(signed=sign_transaction(body, key), sidecars=()),
+        item=SubmitItem(
+            signed=sign_transaction(body, key), sidecars=tuple(content for _, content in sidecars)
+        ),
     )
 
 

@@ -17,7 +17,7 @@ def test_every_workload_of_the_product_is_valid(name: str) -> None:
 
 
 def test_the_product_has_the_workloads_it_promises() -> None:
-    promised = {"register", "grant", "revoke"}
+    promised = {"register", "grant", "revoke", "put", "read", "hospital_day"}
 
     assert promised <= set(workload_names())
 
