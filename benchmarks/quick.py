@@ -75,7 +75,7 @@ async def measure(scene: Scene, tell: Callable[[str], None]) -> dict[str, Any]:
         "loop_lag_ms_max": _worst(nodes, "lag_max_ms"),
         "rss_mb_max": _worst(nodes, "rss_mb_max"),
         "node_cpu_share": sum(one.get("cpu_share") or 0.0 for one in nodes),
-        "driver": half["driver"],
+        "driver": {"saturated": burst["driver"], "half": half["driver"]},
         "refused": burst["refused"] | half["refused"],
         "not_taken": burst["not_taken"] | half["not_taken"],
         "lost": burst["lost"] + half["lost"],

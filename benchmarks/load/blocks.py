@@ -62,6 +62,18 @@ async def watching(
             await asyncio.gather(*following, return_exceptions=True)
 
 
+def on_announced(watch: Watch, told: dict[str, Any], at_s: float) -> None:
+    """Note that one more node has announced a block; `told` is its event's data."""
+    block = watch.blocks.setdefault(told["height"], Block())
+    digest, count = told["digest"], told["tx_count"]
+    block.tx_count[digest] = count
+    times = block.seen_s.setdefault(digest, [])
+    times.append(at_s)
+    if len(times) == watch.quorum:
+        watch.decided += count
+        watch.on_decided(count)
+
+
 def decided_s(watch: Watch, height: int, digest: str) -> float | None:
     """Return when a quorum had announced this block, None if it has not."""
     block = watch.blocks.get(height)
@@ -82,18 +94,7 @@ async def _follow(http: aiohttp.ClientSession, url: str, watch: Watch) -> None:
                         told = json.loads(line[5:])
                         if "height" in told and "digest" in told:
                             params = {"after": str(told["height"])}
-                            _on_announced(watch, told)
+                            on_announced(watch, told, time.monotonic())
         except (aiohttp.ClientError, TimeoutError, OSError):
             pass  # The node is down; its announcements come when it is back.
         await asyncio.sleep(RETRY_S)
-
-
-def _on_announced(watch: Watch, told: dict[str, Any]) -> None:
-    block = watch.blocks.setdefault(told["height"], Block())
-    digest, count = told["digest"], told["tx_count"]
-    block.tx_count[digest] = count
-    times = block.seen_s.setdefault(digest, [])
-    times.append(time.monotonic())
-    if len(times) == watch.quorum:
-        watch.decided += count
-        watch.on_decided(count)

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import uvloop
 
 from benchmarks.load.planning import (
@@ -42,6 +41,7 @@ from benchmarks.load.planning import (
     plan_people,
     room_for_rights,
 )
+from benchmarks.load.posting import NoAnswer, Peer, close, post
 from benchmarks.load.records import Agent, upload_records
 from client.connection import GENESIS_NAME
 from client.trust import Trust, make_trust
@@ -71,7 +71,7 @@ ELSEWHERE_CODES: Final = frozenset({NO_ANSWER, "node.stopping", "limit.busy"})
 class Driver:
     """The state of one driver process."""
 
-    urls: tuple[str, ...]
+    nodes: tuple[Peer, ...]
     trust: Trust
     shard: Shard
     planned: list[Planned] = field(default_factory=list)
@@ -96,29 +96,28 @@ class Batch:
 
 async def serve(driver: Driver, lines: asyncio.StreamReader) -> None:
     """Do what the lines say, one after the other, until they end."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
-        work: asyncio.Task[None] | None = None
-        while line := await lines.readline():
-            order = json.loads(line)
-            match order["do"]:
-                case "credit":
-                    driver.credit += order["count"]
-                    driver.moved.set()
-                case "stop":
-                    driver.is_stopped = True
-                    driver.moved.set()
-                case _:
-                    if work is not None:
-                        await work
-                    driver.is_stopped = False
-                    work = asyncio.create_task(_obey(driver, http, order))
-        if work is not None:
-            await work
+    work: asyncio.Task[None] | None = None
+    while line := await lines.readline():
+        order = json.loads(line)
+        match order["do"]:
+            case "credit":
+                driver.credit += order["count"]
+                driver.moved.set()
+            case "stop":
+                driver.is_stopped = True
+                driver.moved.set()
+            case _:
+                if work is not None:
+                    await work
+                driver.is_stopped = False
+                work = asyncio.create_task(_obey(driver, order))
+    if work is not None:
+        await work
+    for node in driver.nodes:
+        close(node)
 
 
-async def _obey(driver: Driver, http: aiohttp.ClientSession, order: dict[str, Any]) -> None:
+async def _obey(driver: Driver, order: dict[str, Any]) -> None:
     started_s, cpu_s = time.monotonic(), _cpu_s()
     driver.sent, driver.not_taken, driver.rows, driver.late_s_max = 0, {}, [], 0.0
     if order["do"] in PLANNING:  # What is left of a former plan was signed for another time.
@@ -132,9 +131,9 @@ async def _obey(driver: Driver, http: aiohttp.ClientSession, order: dict[str, An
         case "plan":
             await _plan(driver, order)
         case "send":
-            await _send_when_due(driver, http, order)
+            await _send_when_due(driver, order)
         case "push":
-            await _push(driver, http, order)
+            await _push(driver, order)
         case unknown:
             raise ValueError(f"the parent asks for {unknown!r}")
     if "rows" in order:
@@ -161,14 +160,12 @@ async def _plan(driver: Driver, order: dict[str, Any]) -> None:
     if lacking > 0:
         pairs, size = next_pairs(shard, lacking), order["record_bytes"]
         shard.uploads += await upload_records(
-            driver.urls, driver.trust, shard.town.seed, pairs, size
+            [node.url for node in driver.nodes], driver.trust, shard.town.seed, pairs, size
         )
     driver.planned = list(plan(shard, kinds, _now_ms(), rate_per_s=order["rate"]))
 
 
-async def _send_when_due(
-    driver: Driver, http: aiohttp.ClientSession, order: dict[str, Any]
-) -> None:
+async def _send_when_due(driver: Driver, order: dict[str, Any]) -> None:
     """Open loop: a batch leaves when its last is due, whatever became of those before."""
     start_s, sending = order["start_s"], set[asyncio.Task[None]]()
     for number, batch in enumerate(_due_batches(driver, order)):
@@ -177,12 +174,12 @@ async def _send_when_due(
         if driver.is_stopped:
             break
         driver.late_s_max = max(driver.late_s_max, -wait_s)
-        _leave(driver, http, sending, batch, number, start_s)
+        _leave(driver, sending, batch, number, start_s)
     driver.planned = driver.planned[driver.sent :]
     await asyncio.gather(*sending)
 
 
-async def _push(driver: Driver, http: aiohttp.ClientSession, order: dict[str, Any]) -> None:
+async def _push(driver: Driver, order: dict[str, Any]) -> None:
     """Closed loop: keep at most `window` transactions open, for so long or until all are sent."""
     sending, batches = set[asyncio.Task[None]](), list(_even_batches(driver, order["batch"]))
     end_s = math.inf if order["seconds"] is None else time.monotonic() + order["seconds"]
@@ -195,7 +192,7 @@ async def _push(driver: Driver, http: aiohttp.ClientSession, order: dict[str, An
         if driver.is_stopped or time.monotonic() >= end_s:
             break
         driver.credit -= len(batch.planned)
-        _leave(driver, http, sending, batch, number, time.monotonic())
+        _leave(driver, sending, batch, number, time.monotonic())
         await asyncio.sleep(0)
     driver.planned = driver.planned[driver.sent :]
     await asyncio.gather(*sending)
@@ -210,26 +207,23 @@ async def _pause(driver: Driver, seconds: float) -> None:
 
 def _leave(
     driver: Driver,
-    http: aiohttp.ClientSession,
     sending: set[asyncio.Task[None]],
     batch: Batch,
     number: int,
     start_s: float,
 ) -> None:
-    task = asyncio.create_task(_hand_over(driver, http, batch, number, start_s))
+    task = asyncio.create_task(_hand_over(driver, batch, number, start_s))
     driver.sent += len(batch.planned)
     sending.add(task)
     task.add_done_callback(sending.discard)
 
 
-async def _hand_over(
-    driver: Driver, http: aiohttp.ClientSession, batch: Batch, number: int, start_s: float
-) -> None:
+async def _hand_over(driver: Driver, batch: Batch, number: int, start_s: float) -> None:
     """Give a batch to the next node in turn; to another one where nobody answers."""
     left_s, codes = time.monotonic(), [""] * len(batch.planned)
-    for attempt in range(len(driver.urls)):
-        url = driver.urls[(driver.shard.index + number + attempt) % len(driver.urls)]
-        codes = await _post(http, url, batch)
+    for attempt in range(len(driver.nodes)):
+        node = driver.nodes[(driver.shard.index + number + attempt) % len(driver.nodes)]
+        codes = await _post(node, batch)
         if codes[0] not in ELSEWHERE_CODES:
             break
     for one, due_s, code in zip(batch.planned, batch.due_s, codes, strict=True):
@@ -241,13 +235,13 @@ async def _hand_over(
             driver.rows.append((one.tx_id, start_s + due_s, left_s, kind))
 
 
-async def _post(http: aiohttp.ClientSession, url: str, batch: Batch) -> list[str]:
+async def _post(node: Peer, batch: Batch) -> list[str]:
     """Return for each transaction why it was not taken, or nothing."""
     count = len(batch.planned)
     try:
-        async with http.post(url + "/v1/transactions", data=batch.body, headers=MSGPACK) as answer:
-            told: Any = json.loads(await answer.read())
-    except (aiohttp.ClientError, TimeoutError):
+        _, body = await post(node, "/v1/transactions", batch.body, MSGPACK, timeout_s=TIMEOUT_S)
+        told: Any = json.loads(body)
+    except NoAnswer:
         return [NO_ANSWER] * count
     except ValueError:
         return [MALFORMED] * count
@@ -336,7 +330,8 @@ async def main() -> None:
     told = json.loads(await lines.readline())
     founding = load_genesis(Path(told["town"]["home"]) / GENESIS_NAME)
     shard = make_shard(_town(told["town"], founding), told["index"], told["count"])
-    driver = Driver(urls=tuple(told["urls"]), trust=make_trust(founding), shard=shard)
+    nodes = tuple(Peer(url=url) for url in told["urls"])
+    driver = Driver(nodes=nodes, trust=make_trust(founding), shard=shard)
     _tell({"done": "start"})
     await serve(driver, lines)
 

@@ -7,7 +7,7 @@ byte; a block on which fewer agree counts for nothing.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,13 +38,19 @@ async def read_outcomes(
     timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         told = await asyncio.gather(*(_of_node(http, url, heights) for url in urls))
+    return agreed(told, quorum)
+
+
+def agreed(told: Sequence[Mapping[int, tuple[bytes, ...]]], quorum: int) -> dict[bytes, Outcome]:
+    """Return by id what `quorum` of the tellers say in the same bytes, block by block.
+
+    Each tells for some heights the pages that its node gave.
+    """
     found: dict[bytes, Outcome] = {}
-    for height in heights:
+    for height in sorted({height for one in told for height in one}):
         votes = Counter(one[height] for one in told if height in one)
-        pages, count = max(votes.items(), key=lambda one: one[1], default=((), 0))
-        if count < quorum:
-            continue
-        for page in pages:
+        pages, count = max(votes.items(), key=lambda one: one[1])
+        for page in pages if count >= quorum else ():
             block = decode(BlockOutcomes, page)
             for one in block.outcomes:
                 found[one.tx_id] = Outcome(height=height, digest=block.digest.hex(), code=one.code)
