@@ -43,6 +43,10 @@ class Block:
         if len(self.payload) % TRANSACTION_HASH_BYTES:
             raise ValueError("a payload is whole transaction hashes")
 
+    @property
+    def transaction_count(self) -> int:
+        return len(self.payload) // TRANSACTION_HASH_BYTES
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertifiedBlock:

@@ -78,7 +78,7 @@ def decide(
         height=block.height,
         digest=block.digest,
         proposer=block.proposer,
-        is_empty=not block.payload,
+        transaction_count=block.transaction_count,
         certificate=certificate,
     )
     keep_past_votes(state)

@@ -81,7 +81,7 @@ class Tip:
     height: Height
     digest: Digest
     proposer: ReplicaId | None
-    is_empty: bool
+    transaction_count: int
     certificate: CommitCertificate | None
 
 
@@ -121,6 +121,7 @@ class Instance:
     is_requested: bool = False  # A block was asked for in this view.
     is_timed: bool = False  # The timer of this view was started.
     is_idle: bool = False  # Nothing waits: the timers of view 0 run with the idle delay.
+    is_certifying: bool = False  # Nothing waits, but the tip's results want a certificate.
     is_extended: bool = False  # The deadline of this view was moved once.
     lag_ms: int = 0
     contradicted: dict[ReplicaId, None] = field(default_factory=dict)  # Whose votes, in this view.

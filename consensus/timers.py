@@ -13,11 +13,32 @@ from crypto.votes import FIRST_VIEW, View
 
 DOUBLINGS_MAX: Final = 32
 
+GATHERED_PER_DELAY: Final = 5
+DELAYS_MAX: Final = 10
+"""Every five transactions of a block lengthen the next gathering by one delay, up to ten in all."""
+
+CERTIFY_DELAYS: Final = 4
+"""How long, in gathering delays, a block that only certifies waits for one that does more."""
+
 
 def timeout_ms(config: Config, view: View) -> int:
     """Return how long a view may take: it doubles with each view change, up to the cap."""
     doubled = config.base_timeout_ms << min(view, DOUBLINGS_MAX)
     return min(doubled, config.timeout_cap_ms)
+
+
+def gather_delay_ms(state: ReplicaState) -> int:
+    """Return how long a primary gathers: a lone transaction waits little, many go together.
+
+    What a block costs beside its transactions is shared by more of them as more come (rule 14).
+    """
+    before = min(state.tip.transaction_count, GATHERED_PER_DELAY * (DELAYS_MAX - 1))
+    return state.config.gather_ms * (GATHERED_PER_DELAY + before) // GATHERED_PER_DELAY
+
+
+def certify_delay_ms(state: ReplicaState) -> int:
+    """Return how long the certificate of the tip's results waits for further transactions."""
+    return CERTIFY_DELAYS * state.config.gather_ms
 
 
 def set_timer(state: ReplicaState, kind: TimerKind, delay_ms: int) -> Effect:
@@ -42,29 +63,38 @@ def take_expiry(state: ReplicaState, timer: Timer) -> bool:
 
 
 def start_first_view(state: ReplicaState) -> list[Effect] | None:
-    """Start the timers of view 0: short when a block is due, long when nothing waits."""
+    """Start the timers of view 0: short when a block is due, long when nothing waits.
+
+    A block that only certifies the one before waits a little, and not once something waits.
+    """
     instance, config = state.instance, state.config
     if instance.view != FIRST_VIEW or instance.is_timed or not may_vote(state):
         return None
     instance.is_timed = True
-    instance.is_idle = not (state.has_backlog or not state.tip.is_empty)
+    instance.is_idle = not state.has_backlog and not state.tip.transaction_count
+    instance.is_certifying = not state.has_backlog and not instance.is_idle
     idle_ms = pace_of(state).idle_block_ms if instance.is_idle else 0
     effects = [set_timer(state, TimerKind.VIEW_CHANGE, idle_ms + timeout_ms(config, FIRST_VIEW))]
     if is_primary(state) and instance.proposal is None:
-        effects.append(set_timer(state, TimerKind.PROPOSE, idle_ms or config.gather_ms))
+        due_ms = certify_delay_ms(state) if instance.is_certifying else gather_delay_ms(state)
+        effects.append(set_timer(state, TimerKind.PROPOSE, idle_ms or due_ms))
     return effects
 
 
 def on_backlog(state: ReplicaState, *, waiting: bool) -> list[Effect]:
-    """Something waits (or nothing does): an idle first view becomes a busy one."""
+    """Something waits (or nothing does): an idle or certifying first view becomes a busy one."""
     state.has_backlog = waiting
     instance = state.instance
-    if not (waiting and instance.is_idle and instance.view == FIRST_VIEW and may_vote(state)):
+    is_quiet = instance.is_idle or instance.is_certifying
+    if not (waiting and is_quiet and instance.view == FIRST_VIEW and may_vote(state)):
         return []
-    instance.is_idle = False
-    effects = [set_timer(state, TimerKind.VIEW_CHANGE, timeout_ms(state.config, FIRST_VIEW))]
+    effects: list[Effect] = []
+    if instance.is_idle:
+        delay_ms = timeout_ms(state.config, FIRST_VIEW)
+        effects.append(set_timer(state, TimerKind.VIEW_CHANGE, delay_ms))
+    instance.is_idle = instance.is_certifying = False
     if TimerKind.PROPOSE in state.timers:
-        effects.append(set_timer(state, TimerKind.PROPOSE, state.config.gather_ms))
+        effects.append(set_timer(state, TimerKind.PROPOSE, gather_delay_ms(state)))
     return effects
 
 

@@ -22,6 +22,7 @@ from consensus.mailbox import votes_at
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
 from consensus.restarting import LEFT_BEHIND, STATED
 from consensus.state import Own, ReplicaState, primary_at
+from consensus.timers import certify_delay_ms, gather_delay_ms
 from crypto.validators import ReplicaId
 from ledger.owed import waiting_since_ms
 from ledger.parameters import Parameters
@@ -163,9 +164,12 @@ def _phase(state: ReplicaState) -> str:
 
 
 def _due_ms(state: ReplicaState, parameters: Parameters) -> int:
-    """How long after the last block the next is due: at once if something waits (rule 14)."""
-    is_busy = state.has_backlog or not state.tip.is_empty
-    return state.config.gather_ms if is_busy else parameters.idle_block_ms
+    """How long after the last block the next is due: soon if something waits (rule 14)."""
+    if state.has_backlog:
+        return gather_delay_ms(state)
+    if state.tip.transaction_count:
+        return certify_delay_ms(state)
+    return parameters.idle_block_ms
 
 
 def _own_votes(own: Own, state: ReplicaState) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def _decided_tip(chain: Chain) -> DecidedTip:
         height=tip.height,
         digest=tip.digest,
         proposer=None if header is None else header.proposer,
-        is_empty=header is None or header.tx_count == 0,
+        transaction_count=0 if header is None else header.tx_count,
         certificate=None if stored is None else decode(CommitCertificate, stored.certificate),
     )
 

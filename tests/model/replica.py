@@ -327,14 +327,16 @@ def _mark(stage: Stage) -> None:
 def _resting(stage: Stage) -> Decided:
     """Return what storage says about the chain below."""
     bounds, height = stage.bounds, len(stage.stored)
-    tip = Tip(height=GENESIS_HEIGHT, digest=GENESIS, proposer=None, is_empty=True, certificate=None)
+    tip = Tip(
+        height=GENESIS_HEIGHT, digest=GENESIS, proposer=None, transaction_count=0, certificate=None
+    )
     if stage.stored:
         last = stage.stored[-1]
         tip = Tip(
             height=last.block.height,
             digest=last.block.digest,
             proposer=last.block.proposer,
-            is_empty=False,
+            transaction_count=1,
             certificate=last.certificate,
         )
     return Decided(

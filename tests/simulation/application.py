@@ -377,7 +377,7 @@ class LogApplication:
             height=GENESIS_HEIGHT,
             digest=GENESIS_DIGEST,
             proposer=None,
-            is_empty=True,
+            transaction_count=0,
             certificate=None,
         )
         if self.height:
@@ -386,7 +386,7 @@ class LogApplication:
                 height=last.block.height,
                 digest=last.block.digest,
                 proposer=last.block.proposer,
-                is_empty=not last.block.payload,
+                transaction_count=last.block.transaction_count,
                 certificate=last.certificate,
             )
         return Decided(

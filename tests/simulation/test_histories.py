@@ -193,7 +193,8 @@ WITNESSED = {
     2280: "stop demanded by the disk",  # Two flips, the second in a journal to be moved aside.
     3915: "stop demanded by the disk",  # The same, among eight.
     4416: "client told of a damaged row",  # An account's, read only when it sent something.
-    # Keys in force were overwritten. Its network is drawn anew: less is sent again (decision 0146).
+    # Keys in force were overwritten. Its network is drawn anew: less is sent again (decision 0146),
+    # and blocks gather for longer (decision 0142).
     5777: "re-keying left out, the one before is not done there",
     6950: "",  # A liar without a view-change of its own repeated it, and said no message at all.
 }

@@ -83,7 +83,9 @@ def config_of(
 
 def genesis_of(n: int) -> Decided:
     validators = make_validators(n)
-    tip = Tip(height=GENESIS_HEIGHT, digest=GENESIS, proposer=None, is_empty=True, certificate=None)
+    tip = Tip(
+        height=GENESIS_HEIGHT, digest=GENESIS, proposer=None, transaction_count=0, certificate=None
+    )
     return Decided(tip=tip, epoch=Epoch(0), validators=validators, next_validators=validators)
 
 

@@ -215,14 +215,16 @@ def _expire(world: World, process: Process, kind: TimerKind) -> None:
 
 def _decided(world: World, disk: Disk) -> Decided:
     validators = make_validators(world.n)
-    tip = Tip(height=GENESIS_HEIGHT, digest=GENESIS, proposer=None, is_empty=True, certificate=None)
+    tip = Tip(
+        height=GENESIS_HEIGHT, digest=GENESIS, proposer=None, transaction_count=0, certificate=None
+    )
     if disk.blocks:
         last = disk.blocks[-1]
         tip = Tip(
             height=last.block.height,
             digest=last.block.digest,
             proposer=last.block.proposer,
-            is_empty=not last.block.payload,
+            transaction_count=last.block.transaction_count,
             certificate=last.certificate,
         )
     return Decided(tip=tip, epoch=Epoch(0), validators=validators, next_validators=validators)

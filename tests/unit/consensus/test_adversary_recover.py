@@ -91,7 +91,7 @@ AT_FIRST = replace(
         height=FIRST.height,
         digest=FIRST.digest,
         proposer=ReplicaId(0),
-        is_empty=False,
+        transaction_count=1,
         certificate=committed(FIRST),
     ),
     epoch=LATER,

@@ -73,7 +73,22 @@ def test_a_non_empty_block_is_followed_by_one_though_nothing_waits() -> None:
 
     effects = execute(state)
 
-    assert delay_of(effects, TimerKind.PROPOSE) == [GATHER_MS]
+    assert delay_of(effects, TimerKind.PROPOSE) == [4 * GATHER_MS]
+
+
+def test_a_block_that_only_certifies_waits_no_more_once_something_waits() -> None:
+    state = replica(me=0, waiting=False)
+    expire(state, TimerKind.PROPOSE)
+    make(state, BLOCK)
+    hand_all(state, prepare(1, BLOCK), prepare(2, BLOCK), commit(1, BLOCK), commit(2, BLOCK))
+    execute(state)
+
+    effects = handle(state, BacklogChanged(waiting=True))
+    again = handle(state, BacklogChanged(waiting=True))
+
+    assert delay_of(effects, TimerKind.PROPOSE) == [GATHER_MS + GATHER_MS // 5]
+    assert delay_of(effects, TimerKind.VIEW_CHANGE) == [], "that timer runs already"
+    assert again == []
 
 
 def test_the_primary_makes_its_proposal_durable_before_anybody_sees_it() -> None:

@@ -1,12 +1,14 @@
 """Delays: rule 9 (view timers), rule 14 (idle and busy heights)."""
 
+from dataclasses import replace
+
 import pytest
 
 from consensus.core import handle
 from consensus.effects import CancelTimer, RequestProposal
 from consensus.events import BacklogChanged, LoopLagged, Timer, TimerExpired, TimerKind
 from consensus.messages import Prepare, ViewChange
-from consensus.timers import timeout_ms
+from consensus.timers import gather_delay_ms, timeout_ms
 from crypto.votes import View
 from tests.unit.consensus.replicas import (
     BASE_MS,
@@ -73,6 +75,18 @@ def test_after_an_empty_block_the_chain_idles() -> None:
     decide_next(state, "empty", is_empty=True)
 
     assert state.instance.is_idle
+
+
+@pytest.mark.parametrize(
+    ("transactions", "expected_ms"), [(0, 5), (1, 6), (5, 10), (20, 25), (45, 50), (5_000, 50)]
+)
+def test_a_primary_gathers_for_longer_after_a_block_of_many(
+    transactions: int, expected_ms: int
+) -> None:
+    state = replica(me=0)
+    state.tip = replace(state.tip, transaction_count=transactions)
+
+    assert gather_delay_ms(state) == expected_ms
 
 
 def test_an_idle_chain_still_gets_an_empty_block_now_and_then() -> None:
