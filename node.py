@@ -330,7 +330,7 @@ async def start(node: Node, document: GenesisDocument) -> None:
         "visiting": lambda: keep_visiting(node.visits, pause_s=VISIT_PAUSE_S),
         "readiness": lambda: keep_ready(node.readiness),
         "watching": lambda: keep_watching(node.watching),
-        "delays": lambda: keep_probing(node.replica.timeline.delays),
+        "probing": lambda: keep_probing(node.replica.timeline.probe),
         "clocks": lambda: keep_comparing(node.replica),
         "evidence": lambda: keep_reporting(node.replica, node.intake),
         **upkeep_chores(node.upkeep),

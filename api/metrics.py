@@ -106,6 +106,7 @@ METRICS: Final = (
     _gauge("disk_free_bytes", "what is free on the disk of a part", "kind"),
     _gauge("loop_lag_seconds", "longest absence of the event loop in the last half minute"),
     _histogram("loop_delay_seconds", "how late the event loop is for what comes due at any time"),
+    _histogram("loop_held_seconds", "the same without the time in which the system ran others"),
     _gauge("verify_queue", "signatures that wait to be checked"),
     _gauge("blocks_damaged", "stored blocks that wait for a copy from a peer"),
     _gauge("blobs_unavailable", "blobs that this node has to keep and nobody has given it"),

@@ -73,6 +73,8 @@ async def measure(scene: Scene, tell: Callable[[str], None]) -> dict[str, Any]:
         "transactions_per_block": burst["transactions_per_block"],
         "loop_lag_ms_p99": _worst(nodes, "lag_p99_ms"),
         "loop_lag_ms_max": _worst(nodes, "lag_max_ms"),
+        "loop_held_ms_p99": _worst(nodes, "held_p99_ms"),
+        "loop_held_ms_max": _worst(nodes, "held_max_ms"),
         "rss_mb_max": _worst(nodes, "rss_mb_max"),
         "node_cpu_share": sum(one.get("cpu_share") or 0.0 for one in nodes),
         "driver": {"saturated": burst["driver"], "half": half["driver"]},

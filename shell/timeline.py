@@ -18,7 +18,7 @@ from consensus.messages import Commit, Message, NewView, Prepare, PrePrepare, Vo
 from consensus.records import FenceRaised
 from consensus.state import Departure, ReplicaState, height_of
 from ledger.pool import Entry, Pool
-from shell.lag import make_delays
+from shell.lag import Probe
 from shell.proposals import HASH_BYTES, payload_hashes
 
 log = logging.getLogger("medledger.timeline")
@@ -78,8 +78,8 @@ class Timeline:
     `executed_s` when the last block was executed, or the start, and `proposed_s` when its first
     proposal was here, None if it came without. `left` are the views that were left so far, by why.
     `phases` and `latency` are in seconds. `commits` has the highest height for which a member's
-    commit came, `votes_missing` how many blocks went by without one. `lag` is the loop's, `delays`
-    those of what came due there, in seconds, `sync` the journal's.
+    commit came, `votes_missing` how many blocks went by without one. `lag` is the loop's, `probe` what
+    came of timers there, `sync` the journal's.
     """
 
     clock_s: Callable[[], float] = time.monotonic
@@ -101,7 +101,7 @@ class Timeline:
     refusals: Counter[str] = field(default_factory=Counter)
     failure: Exception | None = None
     lag: Peak = field(init=False)
-    delays: Histogram = field(default_factory=make_delays)
+    probe: Probe = field(default_factory=Probe)
     sync: Peak = field(init=False)
 
     def __post_init__(self) -> None:

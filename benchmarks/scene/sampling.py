@@ -30,7 +30,8 @@ class Sample:
     """One node at one moment (monotonic seconds); counts are since its start.
 
     `delays[i]` counts how often its loop was late by at most the i-th of `DELAY_BOUNDS_S`, the last
-    by more. `cpu_s` and `resident_bytes` are None where the system does not tell.
+    by more; `held` the same without the time in which the system ran others. `cpu_s` and
+    `resident_bytes` are None where the system does not tell.
     """
 
     at_s: float
@@ -40,6 +41,7 @@ class Sample:
     sent_bytes: dict[str, int]
     received_bytes: dict[str, int]
     delays: tuple[int, ...]
+    held: tuple[int, ...]
     height: int
     view: int
     view_changes: int
@@ -70,7 +72,7 @@ def parse_sample(text: str, at_s: float) -> Sample:
     """Return what the text of `/metrics` says; raise `ValueError`, `KeyError` for another text."""
     numbers: dict[str, float] = {}
     lanes: dict[str, dict[str, int]] = {"sent": {}, "received": {}, "disk": {}}
-    upward: list[int] = []
+    upward: dict[str, list[int]] = {f"loop_{one}_seconds_bucket": [] for one in ("delay", "held")}
     view_changes = 0
     for line in LINE.finditer(text):
         name, value = line["name"].removeprefix("medledger_"), float(line["value"])
@@ -82,14 +84,17 @@ def parse_sample(text: str, at_s: float) -> Sample:
                 view_changes += int(value)
             case "disk_bytes":
                 lanes["disk"][labels["kind"]] = int(value)
-            case "loop_delay_seconds_bucket":
-                upward.append(int(value))
+            case "loop_delay_seconds_bucket" | "loop_held_seconds_bucket":
+                upward[name].append(int(value))
             case _ if not labels:
                 numbers[name] = value
             case _:
                 pass  # What a benchmark does not ask for.
-    if len(upward) != len(DELAY_BOUNDS_S) + 1:
+    if {len(one) for one in upward.values()} != {len(DELAY_BOUNDS_S) + 1}:
         raise ValueError("these are not the delays of a node of this version")
+    delays, held = [
+        tuple(now - before for before, now in pairwise((0, *one))) for one in upward.values()
+    ]
     resident = numbers.get("process_resident_memory_bytes")
     return Sample(
         at_s=at_s,
@@ -98,7 +103,8 @@ def parse_sample(text: str, at_s: float) -> Sample:
         disk_bytes=sum(lanes["disk"].values()),
         sent_bytes=lanes["sent"],
         received_bytes=lanes["received"],
-        delays=tuple(now - before for before, now in pairwise((0, *upward))),
+        delays=delays,
+        held=held,
         height=int(numbers["height"]),
         view=int(numbers["view"]),
         view_changes=view_changes,
@@ -190,7 +196,7 @@ def _between(of_node: Sequence[Sample], first_s: float, last_s: float) -> list[S
 def _node_row(name: str, found: Sequence[Sample]) -> dict[str, Any]:
     if not found:
         return {"name": name, "samples": 0}
-    delays = _total(found, lambda one: one.delays)
+    delays, held = _total(found, lambda one: one.delays), _total(found, lambda one: one.held)
     sent = _by_lane(found, lambda one: one.sent_bytes)
     received = _by_lane(found, lambda one: one.received_bytes)
     residents = [one.resident_bytes for one in found if one.resident_bytes is not None]
@@ -212,6 +218,8 @@ def _node_row(name: str, found: Sequence[Sample]) -> dict[str, Any]:
         "lag_p50_ms": delay_ms(delays, 0.5),
         "lag_p99_ms": delay_ms(delays, 0.99),
         "lag_max_ms": delay_ms(delays, 1.0),
+        "held_p99_ms": delay_ms(held, 0.99),
+        "held_max_ms": delay_ms(held, 1.0),
         "view_changes": sum(_total(found, lambda one: (one.view_changes,))),
         "pool_max": max(one.pool for one in found),
     }

@@ -19,6 +19,7 @@ def numbers(*, cpu_s: float, sent: int, delays_s: tuple[float, ...], left: int =
         "pool_transactions": [((), 3)],
         "disk_bytes": [(("ledger",), 2 * MIB), (("blobs",), MIB)],
         "loop_delay_seconds": [((), delays)],
+        "loop_held_seconds": [((), delays)],
         "sent_bytes_total": [(("consensus",), sent), (("gossip",), 10)],
         "received_bytes_total": [(("consensus",), 5), (("gossip",), 5)],
         "process_cpu_seconds_total": [((), cpu_s)],
@@ -53,7 +54,7 @@ def test_what_a_node_came_to_between_two_moments_goes_on_through_its_restart() -
     assert row["cpu_share"] == pytest.approx(0.35)
     assert row["bytes_sent_by_lane"]["consensus"] == 250
     assert (row["rss_mb_max"], row["disk_mb"], row["view_changes"]) == (100.0, 3.0, 2)
-    assert (row["lag_p50_ms"], row["lag_max_ms"]) == (1.0, 30.0)
+    assert (row["lag_p50_ms"], row["lag_max_ms"], row["held_max_ms"]) == (1.0, 30.0, 30.0)
 
 
 def test_only_the_samples_around_the_interval_count() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from consensus.events import BacklogChanged
 from consensus.state import Departure
-from shell.lag import Lag, keep_probing, make_delays, note_delay, take_lag_ms
+from shell.lag import Lag, Probe, keep_probing, note_delay, take_lag_ms
 from shell.replica import deliver
 from tests.unit.p2p.loopback import until
 from tests.unit.shell.one_of_four import running_one
@@ -42,7 +42,7 @@ def test_an_absence_is_told_once_by_whoever_finds_out_first(
 
 
 def test_a_long_step_counts_for_all_the_timers_that_were_due_meanwhile() -> None:
-    delays = make_delays()
+    delays = Probe().delays
 
     note_delay(delays, 0.0004)
     note_delay(delays, 0.095)
@@ -52,13 +52,16 @@ def test_a_long_step_counts_for_all_the_timers_that_were_due_meanwhile() -> None
     assert above_50_ms == 5
 
 
-async def test_a_loop_that_is_held_is_seen_by_the_probe() -> None:
-    delays = make_delays()
-    probing = asyncio.create_task(keep_probing(delays))
-    await until(lambda: sum(delays.counts) > 0)
+async def test_a_step_that_holds_the_loop_is_told_from_others_that_held_the_processor() -> None:
+    probe = Probe()
+    probing = asyncio.create_task(keep_probing(probe))
+    await until(lambda: sum(probe.delays.counts) > 0)
 
-    Event().wait(0.12)
-    await until(lambda: delays.total > 0.12)
+    Event().wait(0.12)  # A step that waits: nobody else wants the processor for it.
+    await until(lambda: probe.delays.total > 0.12)
 
     probing.cancel()
-    assert sum(delays.counts[delays.bounds.index(0.05) + 1 :]) >= 5
+    above_50_ms = slice(probe.held.bounds.index(0.05) + 1, None)
+    assert sum(probe.held.counts[above_50_ms]) >= 5
+    assert sum(probe.delays.counts[above_50_ms]) >= sum(probe.held.counts[above_50_ms])
+    assert probe.held.total <= probe.delays.total
