@@ -78,8 +78,8 @@ class Timeline:
     `executed_s` when the last block was executed, or the start, and `proposed_s` when its first
     proposal was here, None if it came without. `left` are the views that were left so far, by why.
     `phases` and `latency` are in seconds. `commits` has the highest height for which a member's
-    commit came, `votes_missing` how many blocks went by without one. `lag` is the loop's, `probe` what
-    came of timers there, `sync` the journal's.
+    commit came, `votes_missing` how many blocks went by without one. `lag` is the loop's,
+    `probe` what came of timers there, `sync` the journal's.
     """
 
     clock_s: Callable[[], float] = time.monotonic
