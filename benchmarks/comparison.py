@@ -1,6 +1,6 @@
 """Comparing two results: medians, spread, and a verdict only where the difference exceeds noise.
 
-Runs are matched by name: the saturated ones, a share of what a system can do, a fixed rate. Noise
+Runs are matched by name (saturated, a share of that, a fixed rate), transfers by their size. Noise
 is what the repetitions of one side differ by among themselves. A change counts only if the ranges
 of the two sides do not touch, and the medians are further apart than either range is wide and than
 `NOISE_MIN`.
@@ -21,6 +21,8 @@ MORE_IS_BETTER: Final[Mapping[str, bool]] = {
     "p50_ms": False,
     "p95_ms": False,
     "p99_ms": False,
+    "put_mib_s": True,
+    "get_mib_s": True,
 }
 
 
@@ -89,11 +91,13 @@ def _by_load(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     for row in results["runs"]:
         if row["is_whole"]:
             found.setdefault(row["name"], []).append(row)
+    for row in results["transfers"]:
+        found.setdefault(f"{row['content_bytes']} bytes", []).append(row)
     return found
 
 
 def _values(rows: Sequence[dict[str, Any]], figure: str) -> list[float]:
-    return [row[figure] for row in rows if row[figure] is not None]
+    return [row[figure] for row in rows if row.get(figure) is not None]
 
 
 def _short(value: Any) -> str:

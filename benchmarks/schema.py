@@ -32,6 +32,8 @@ FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "t_verify_us": (dict,),
     "interrupted": (bool,),
     "knee": (dict, type(None)),
+    "crypto_us": (dict,),
+    "transfers": (list,),
     "runs": (list,),
 }
 RUN_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -56,6 +58,7 @@ RUN_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "blocks": (int,),
     "transactions_per_block": (dict,),
     "driver": (dict,),
+    "per_transaction": (dict,),
     "nodes": (list,),
     "series": (list,),
     "node_series": (list,),

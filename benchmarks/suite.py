@@ -17,9 +17,13 @@ from typing import Any, Final
 
 from benchmarks import origin
 from benchmarks.aftermath import event_rows
+from benchmarks.costs import per_transaction
 from benchmarks.histograms import encode, percentile_lines
 from benchmarks.load import drivers as driving
 from benchmarks.load.drivers import Drivers, running_drivers
+from benchmarks.load.people import make_person
+from benchmarks.load.records import agents_of
+from benchmarks.load.transfers import transfer
 from benchmarks.measuring import (
     Run,
     commit_planned,
@@ -38,8 +42,12 @@ from benchmarks.scene.happenings import restore
 from benchmarks.scene.places import Scene
 from benchmarks.scene.sampling import node_rows, series_rows
 from benchmarks.schema import SCHEMA, save_results
-from benchmarks.unit_costs import verify_us
+from benchmarks.unit_costs import crypto_us, verify_us
 from benchmarks.workload import Workload
+from client.connection import GENESIS_NAME
+from client.trust import make_trust
+from genesis.files import load_genesis
+from ledger.accounts import OrgId, Role
 
 SATURATED: Final = "saturated"
 PLANNED_MAX: Final = 4_000_000
@@ -111,6 +119,8 @@ def begin_results(scene: Scene, workload: Workload, seed: int) -> dict[str, Any]
         "t_verify_us": {"before": None, "after": None},
         "interrupted": False,
         "knee": None,
+        "crypto_us": crypto_us(),
+        "transfers": [],
         "runs": [],
     }
 
@@ -134,6 +144,9 @@ async def _set_up(suite: Suite, drivers: Drivers) -> None:
 
 
 async def _measure(suite: Suite, drivers: Drivers, load: Load) -> None:
+    if suite.workload.blob_bytes:
+        await _transfer_all(suite)
+        return
     if load.rates:
         await _offer_all(suite, drivers, [(f"{one:g} per second", one) for one in load.rates])
         return
@@ -142,6 +155,32 @@ async def _measure(suite: Suite, drivers: Drivers, load: Load) -> None:
         await _find_knee(suite, drivers)
     else:
         await _offer_fractions(suite, drivers)
+
+
+async def _transfer_all(suite: Suite) -> None:
+    """Put and get blobs of every size, one after the other, at each node in turn."""
+    workload, scene = suite.workload, suite.scene
+    founding = load_genesis(scene.home / GENESIS_NAME)
+    trust, agents, urls = make_trust(founding), agents_of(founding, scene.orgs), live_urls(scene)
+    orgs = tuple(OrgId(one) for one in scene.orgs)
+    pair = (
+        make_person(suite.seed, Role.PATIENT, 0, orgs),
+        make_person(suite.seed, Role.DOCTOR, 0, orgs),
+    )
+    for size in workload.blob_bytes:
+        for repetition in range(workload.repetitions):
+            if suite.is_interrupted:
+                return
+            url = urls[repetition % len(urls)]
+            found = await transfer(url, trust, suite.seed, pair, agents, size)
+            row = {**asdict(found), "repetition": repetition}
+            row |= {"put_mib_s": round(found.put_mib_s, 2), "get_mib_s": round(found.get_mib_s, 2)}
+            suite.results["transfers"].append(row)
+            save_results(suite.out, suite.results)
+            suite.tell(
+                f"{size:,} bytes: put {row['put_mib_s']:g} MiB/s, got {row['get_mib_s']:g} MiB/s"
+                f" ({repetition + 1} of {workload.repetitions})"
+            )
 
 
 async def _saturate(suite: Suite, drivers: Drivers) -> None:
@@ -268,6 +307,7 @@ def _add_run(
         "events": event_rows(run),
     }
     row["efficiency"] = _efficiency(suite, row["tps"])
+    row["per_transaction"] = per_transaction(row["nodes"], row["tps"])
     results["runs"].append(row)
     save_results(suite.out, results)
     if run.events:

@@ -42,13 +42,12 @@ from benchmarks.load.planning import (
     room_for_rights,
 )
 from benchmarks.load.posting import NoAnswer, Peer, close, post
-from benchmarks.load.records import Agent, upload_records
+from benchmarks.load.records import agents_of, upload_records
 from client.connection import GENESIS_NAME
 from client.trust import Trust, make_trust
 from client.wallet import find_keys, open_wallet
 from crypto.keystore import KDF_CHEAPEST
 from crypto.schema import encode
-from crypto.signatures import account_id
 from genesis.document import GenesisDocument, chain_id_of
 from genesis.files import load_genesis
 from ledger.accounts import OrgId
@@ -306,16 +305,12 @@ def _town(told: dict[str, Any], founding: GenesisDocument) -> Town:
     passphrase = Path(told["passphrase_file"]).read_text(encoding="utf-8").strip()
     wallet = open_wallet(Path(told["home"]), passphrase, kdf=KDF_CHEAPEST)
     keys = [find_keys(wallet, label) for label in told["admins"]]
-    agents = {one.body.org: one.body.agent for one in founding.statements}
     orgs = tuple(OrgId(one) for one in told["orgs"])
     return Town(
         seed=told["seed"],
         chain_id=chain_id_of(founding),
         orgs=orgs,
-        agents=tuple(
-            Agent(account=account_id(agents[one].sign_key), seal_key=agents[one].seal_key)
-            for one in orgs
-        ),
+        agents=agents_of(founding, orgs),
         admins=tuple((one.account, one.sign_key) for one in keys),
         patients=told["patients"],
         doctors=told["doctors"],

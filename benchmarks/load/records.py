@@ -7,7 +7,6 @@ patient and the hospital's key agent.
 """
 
 import asyncio
-import io
 import itertools
 import secrets
 import tempfile
@@ -37,12 +36,14 @@ from crypto.record_ids import (
 )
 from crypto.sealed import ContentDescription, SealedRecord, seal_stream
 from crypto.sealed_format import SealSecrets, make_seal_secrets
-from crypto.signatures import sign
+from crypto.signatures import account_id, sign
 from crypto.validators import ReplicaId
+from genesis.document import GenesisDocument
 from ledger.purposes import TREAT
 from ledger.recipients import Recipient
 from ledger.records_payloads import Confidentiality, NewSeal, RecordPut, RecordRead, StorageReceipt
 
+NOISE_BYTES: Final = 1 << 20
 UPLOADS_AT_A_TIME: Final = 4
 """Open uploads of one driver to one node."""
 
@@ -72,6 +73,14 @@ class Record:
         return self.context.record_id
 
 
+def agents_of(founding: GenesisDocument, orgs: Sequence[str]) -> tuple[Agent, ...]:
+    """Return the key agents of hospitals, in their order, as the founding document has them."""
+    found = {str(one.body.org): one.body.agent for one in founding.statements}
+    return tuple(
+        Agent(account=account_id(found[org].sign_key), seal_key=found[org].seal_key) for org in orgs
+    )
+
+
 async def upload_records(
     urls: Sequence[str], trust: Trust, seed: int, pairs: Sequence[tuple[Person, Person]], size: int
 ) -> list[Record]:
@@ -82,7 +91,7 @@ async def upload_records(
             node = await stack.enter_async_context(open_node(url))
             author = pairs[number % len(pairs)][1]
             index = await find_node_index(node, trust)
-            await open_session(node, trust, _keys(seed, author), node_index=index)
+            await open_session(node, trust, keys_of(seed, author), node_index=index)
             nodes.append(node)
         slots = {id(node): asyncio.Semaphore(UPLOADS_AT_A_TIME) for node in nodes}
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -152,13 +161,14 @@ def read_payload(record: Record, node: int) -> RecordRead:
 async def _store(
     node: Node, trust: Trust, pair: tuple[Person, Person], size: int, file: Path
 ) -> Record:
-    record = _seal(trust.chain_id, pair, size, file)
+    record = seal_record(trust.chain_id, pair, size, file)
     sealed = record.sealed
     stored = await upload_blob(node, trust, file, sealed.cid, sealed.size_bytes)
     return replace(record, receipts=stored.receipts)
 
 
-def _seal(chain_id: ChainId, pair: tuple[Person, Person], size: int, file: Path) -> Record:
+def seal_record(chain_id: ChainId, pair: tuple[Person, Person], size: int, file: Path) -> Record:
+    """Seal `size` random bytes into `file`; nobody keeps them yet."""
     patient, author = pair
     random, inside = secrets.token_bytes(16), make_seal_secrets()
     context = SealContext(
@@ -170,9 +180,13 @@ def _seal(chain_id: ChainId, pair: tuple[Person, Person], size: int, file: Path)
     description = ContentDescription(
         content_type="application/octet-stream", file_name="note.bin", authored_ms=0
     )
-    with file.open("wb") as sink:
+    with tempfile.TemporaryFile(dir=file.parent) as source, file.open("wb") as sink:
+        for _ in range(size // NOISE_BYTES):
+            source.write(secrets.token_bytes(NOISE_BYTES))
+        source.write(secrets.token_bytes(size % NOISE_BYTES))
+        source.seek(0)
         sealed = seal_stream(
-            io.BytesIO(secrets.token_bytes(size)),
+            source,
             sink,
             description=description,
             context=context,
@@ -192,7 +206,7 @@ def _recipient(account: AccountId, key: SealKey, reason: str) -> Recipient:
     return Recipient(account=account, key_id=seal_key_id(key), seal_key=key, reason=reason)
 
 
-def _keys(seed: int, person: Person) -> Keys:
+def keys_of(seed: int, person: Person) -> Keys:
     return Keys(
         label=f"{person.role.value}-{person.number}",
         account=person.account,

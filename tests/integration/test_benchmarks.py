@@ -64,6 +64,8 @@ def test_a_mixed_workload_is_offered_counted_and_written_down(tmp_path: Path) ->
     assert results["interrupted"] is False
     assert results["workload"]["shares"]["read"] == 3
     assert results["t_verify_us"]["after"] > 0
+    assert min(row["per_transaction"].values()) > 0
+    assert min(results["crypto_us"].values()) > 0
 
 
 def test_ctrl_c_ends_the_run_and_leaves_valid_results(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def results(tps: list[float], p99_ms: list[float], **changes: Any) -> dict[str, 
         "workload": {"name": "grant"},
         "network": {"validators": 4},
         "interrupted": False,
+        "transfers": [],
         "runs": runs,
         **changes,
     }
@@ -73,6 +74,17 @@ def test_one_repetition_gives_no_verdict() -> None:
 
     assert found["tps"] == "one repetition: no verdict"
     assert "efficiency" not in found
+
+
+def test_transfers_of_one_size_are_compared() -> None:
+    before, after = results([], []), results([], [])
+    for side, speeds in ((before, (50.0, 52.0)), (after, (90.0, 91.0))):
+        side["transfers"] = [{"content_bytes": 10, "put_mib_s": one} for one in speeds]
+
+    (change,) = compare(before, after)
+
+    assert (change.load, change.figure, change.verdict) == ("10 bytes", "put_mib_s", "better")
+    assert change.ratio == pytest.approx(90.5 / 51)
 
 
 def test_a_run_that_was_cut_short_is_not_compared() -> None:

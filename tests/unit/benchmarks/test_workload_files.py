@@ -17,7 +17,7 @@ def test_every_workload_of_the_product_is_valid(name: str) -> None:
 
 
 def test_the_product_has_the_workloads_it_promises() -> None:
-    promised = {"register", "grant", "revoke", "put", "read", "hospital_day"}
+    promised = {"register", "grant", "revoke", "put", "read", "hospital_day", "blobs"}
 
     assert promised <= set(workload_names())
 
@@ -72,5 +72,5 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(WorkloadInvalid, match="name one of grant, "):
+    with pytest.raises(WorkloadInvalid, match="name one of blobs, grant, "):
         load_workload("holiday")
