@@ -97,7 +97,7 @@ def run(
     Ctrl-C ends early and leaves valid results.
 
     \b
-    Examples:
+    Example:
       medledger bench run grant --out results/grant
       medledger bench run hospital_day --out results/day --rates 200,400,800 --seconds 30
     """
