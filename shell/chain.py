@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 from api.ports import TransactionStatus
 from consensus.blocks import Block, CertifiedBlock
@@ -23,6 +24,7 @@ from ledger.blocks import BlockBodies, Header, header_digest
 from ledger.contracts.governance import VALIDATORS_KEY, get_validators
 from ledger.parameters import PARAMETERS_KEY, Parameters, get_parameters
 from ledger.pool import Pool
+from ledger.receipts import Receipt
 from ledger.replay import ReplayWindow, Status, needed_from_ms, transaction_status
 from ledger.state import StateView
 from ledger.transactions import Transaction
@@ -34,6 +36,10 @@ from storage.chain import Tip
 
 log = logging.getLogger("medledger.chain")
 
+RECEIPTS_KEPT_MAX: Final = 4_096
+RECEIPT_BLOCKS_KEPT_MAX: Final = 16
+"""Receipts kept in memory: those of the newest block at least, and of as many before as fit."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
@@ -42,7 +48,8 @@ class Chain:
     `sets` are the replica sets of the tip's height and of the two after it, by epoch. `tip_set` is
     the first of them, `next_set` that of the height after the tip, `later_set` the one after that;
     so with the paces. Every transaction of a block with a time above `indexed_from_ms` is found by
-    its id. The last block since the start that changed a node's entry is `nodes_height`.
+    its id. The last block since the start that changed a node's entry is `nodes_height`. `receipts`
+    are those of the newest blocks, by height: whoever follows the chain reads them at once.
     """
 
     stored: StoredChain
@@ -58,6 +65,7 @@ class Chain:
     later_pace: Pace
     sets: dict[Epoch, ValidatorSet]
     nodes_height: int = 0
+    receipts: dict[int, tuple[Receipt, ...]] = field(default_factory=dict)
     restart: Restarted | None = None
     height_waiters: dict[asyncio.Future[None], int] = field(default_factory=dict)
     receipt_waiters: dict[Digest, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -182,6 +190,16 @@ def open_live_chain(stored: StoredChain, genesis: bytes, pool: Pool) -> Chain:
     )
     _number_epochs(chain, tip.epoch, current_set)
     return chain
+
+
+def keep_receipts(chain: Chain, height: int, receipts: tuple[Receipt, ...]) -> None:
+    """Keep what a block that is durable has done, in place of what is older and too much."""
+    chain.receipts[height] = receipts
+    total = sum(len(one) for one in chain.receipts.values())
+    while len(chain.receipts) > 1 and (
+        total > RECEIPTS_KEPT_MAX or len(chain.receipts) > RECEIPT_BLOCKS_KEPT_MAX
+    ):
+        total -= len(chain.receipts.pop(min(chain.receipts)))
 
 
 def expect_restart(chain: Chain, restart: Restarted) -> None:

@@ -17,7 +17,7 @@ from ledger.nodes import has_node_entry
 from ledger.proposal import forget_dead
 from ledger.transactions import Transaction, decode_transaction
 from ledger.transition import BlockResult, apply_block_in_slices
-from shell.chain import Chain, publish
+from shell.chain import Chain, keep_receipts, publish
 from shell.divergence import check_roots
 from shell.proposals import Proposals
 from shell.sidecars import settle_sidecars
@@ -58,13 +58,16 @@ async def execute(
         transactions=tuple(transactions),
     )
     commit = await run_breathing(stage_block(chain.stored, stored, result))
+    await asyncio.sleep(0)  # Writing thousands of rows is a step of its own.
     write_commit(chain.stored, commit)
     publish_commit(chain.stored, commit)
     if has_node_entry(result.writes):
         chain.nodes_height = block.height
     chain.pool.remove([one.tx_id for one in transactions], decided_ms=proposals.clock.now_ms())
     settle_sidecars(chain, sidecars, transactions, result.sidecars)
+    keep_receipts(chain, block.height, result.receipts)
     publish(chain, transactions)
+    await asyncio.sleep(0)
     forget_dead(
         chain.pool,
         result.writes,

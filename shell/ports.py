@@ -109,6 +109,9 @@ class ChainReads:
         return StoredBlock(sealed_header=sealed, transactions=stored.transactions)
 
     def receipts(self, height: Height) -> tuple[Receipt, ...] | None:
+        kept = self.chain.receipts.get(height)
+        if kept is not None:
+            return kept
         try:
             return stored_receipts.get_receipts(self.chain.stored, height)
         except ReceiptsCorrupt as problem:

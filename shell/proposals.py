@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from consensus.blocks import Block
 from consensus.effects import CheckProposal, RequestProposal
@@ -171,8 +172,12 @@ def recall(proposals: Proposals, signed_hash: Digest) -> Body | None:
     return proposals.by_hash.get(signed_hash)
 
 
+@lru_cache(maxsize=4)
 def decode_header(block: Block) -> Header:
-    """Return a block's header; raise `InvalidBlock` unless the block's fields repeat it."""
+    """Return a block's header; raise `InvalidBlock` unless the block's fields repeat it.
+
+    Asked when a block arrives and when it is checked, with the root of its payload each time.
+    """
     try:
         header = decode(Header, block.header)
     except DecodeError as problem:
