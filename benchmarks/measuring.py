@@ -8,7 +8,7 @@ and begins when it was due to leave.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +21,7 @@ from benchmarks.load.drivers import Drivers, Handed, TownFiles
 from benchmarks.load.outcomes import Outcome, read_outcomes
 from benchmarks.scene.faults import Event, Fault
 from benchmarks.scene.happenings import keep_to_schedule
+from benchmarks.scene.local import quiet
 from benchmarks.scene.places import Scene
 from benchmarks.scene.sampling import Samples, sampling
 from benchmarks.spread import percentile
@@ -28,6 +29,7 @@ from crypto.quorum import QuorumSystem
 from ledger.receipts import ACCEPTED_CODE
 
 DRAIN_S: Final = 30.0
+TOLD_EVERY_S: Final = 10
 POLL_S: Final = 0.02
 SET_UP_WINDOW: Final = 4_000
 LEAD_S: Final = 0.5
@@ -127,9 +129,10 @@ async def push_all(
     window: int,
     seconds: float | None = None,
     faults: Sequence[Fault] = (),
+    tell: Callable[[str], None] = quiet,
 ) -> Run:
     """Closed loop: what is planned, or as much as goes in `seconds`, at most `window` open."""
-    async with _observed(scene, drivers, faults) as seen:
+    async with _observed(scene, drivers, faults, tell) as seen:
         seen.begin(time.monotonic())
         handed = await driving.push(drivers, window=window, seconds=seconds)
         end_s = time.monotonic()
@@ -145,9 +148,10 @@ async def offer(
     seconds: float,
     batch_ms: float,
     faults: Sequence[Fault] = (),
+    tell: Callable[[str], None] = quiet,
 ) -> Run:
     """Open loop: what is planned, at a fixed rate."""
-    async with _observed(scene, drivers, faults) as seen:
+    async with _observed(scene, drivers, faults, tell) as seen:
         seen.begin(time.monotonic() + LEAD_S)
         handed = await driving.send(
             drivers,
@@ -244,21 +248,34 @@ def _rounded(value: float | None) -> float | None:
 
 @asynccontextmanager
 async def _observed(
-    scene: Scene, drivers: Drivers, faults: Sequence[Fault]
+    scene: Scene, drivers: Drivers, faults: Sequence[Fault], tell: Callable[[str], None]
 ) -> AsyncIterator[Observed]:
-    """Watch the nodes decide, sample them, and do the faults that are due once it has begun."""
+    """Watch the nodes decide, sample them, and do the faults that are due once it has begun.
+
+    What is decided so far is told now and then.
+    """
     urls = live_urls(scene)
     async with (
         watching(urls, quorum_of(scene), lambda count: driving.credit(drivers, count)) as watch,
         sampling(urls) as samples,
     ):
         seen = Observed(scene=scene, faults=tuple(faults), watch=watch, samples=samples)
+        telling = asyncio.create_task(_keep_telling(watch, tell))
         try:
             yield seen
         finally:
-            if seen.schedule is not None:
-                seen.schedule.cancel()
-                await asyncio.gather(seen.schedule, return_exceptions=True)
+            beside = [one for one in (telling, seen.schedule) if one is not None]
+            for one in beside:
+                one.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _keep_telling(watch: Watch, tell: Callable[[str], None]) -> None:
+    seconds = 0
+    while True:
+        await asyncio.sleep(TOLD_EVERY_S)
+        seconds += TOLD_EVERY_S
+        tell(f"  {watch.decided:,} decided in {seconds} s")
 
 
 async def _drain(watch: Watch, count: int) -> None:
