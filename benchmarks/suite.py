@@ -7,7 +7,6 @@ valid file that says so. The form is described in `docs/benchmarks.md` and held 
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,10 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks import origin
-from benchmarks.aftermath import event_rows
-from benchmarks.costs import per_transaction
-from benchmarks.histograms import encode, percentile_lines
+from benchmarks.errors import WorkloadInvalid
 from benchmarks.load import drivers as driving
 from benchmarks.load.drivers import Drivers, running_drivers
 from benchmarks.load.people import make_person
@@ -27,22 +23,18 @@ from benchmarks.load.transfers import transfer
 from benchmarks.measuring import (
     Run,
     commit_planned,
-    figures,
-    interval,
-    latencies_us,
     live_urls,
     offer,
     push_all,
     register_people,
-    series,
     town_of,
 )
+from benchmarks.rows import begin_results, efficiency, make_row, write_histogram
 from benchmarks.saturation import Trial, find_knee, knee_of
 from benchmarks.scene.happenings import restore
 from benchmarks.scene.places import Scene
-from benchmarks.scene.sampling import node_rows, series_rows
-from benchmarks.schema import SCHEMA, save_results
-from benchmarks.unit_costs import crypto_us, verify_us
+from benchmarks.schema import save_results
+from benchmarks.unit_costs import verify_us
 from benchmarks.workload import Workload
 from client.connection import GENESIS_NAME
 from client.trust import make_trust
@@ -102,40 +94,17 @@ async def run_suite(suite: Suite, load: Load) -> dict[str, Any]:
     return suite.results
 
 
-def begin_results(scene: Scene, workload: Workload, seed: int) -> dict[str, Any]:
-    """Return results without runs: who measures what, where, with which code."""
-    commit, is_dirty = origin.commit()
-    return {
-        "schema": SCHEMA,
-        "title": workload.title,
-        "workload": asdict(workload),
-        "commit": commit,
-        "dirty": is_dirty,
-        "started_ms": time.time_ns() // 1_000_000,
-        "machine": origin.machine(),
-        "versions": origin.versions(),
-        "seed": seed,
-        "network": scene.network,
-        "t_verify_us": {"before": None, "after": None},
-        "interrupted": False,
-        "knee": None,
-        "crypto_us": crypto_us(),
-        "transfers": [],
-        "runs": [],
-    }
-
-
 async def _set_up(suite: Suite, drivers: Drivers) -> None:
     workload = suite.workload
     suite.tell(f"registering {workload.patients} patients and {workload.doctors} doctors")
     await register_people(suite.scene, drivers)
-    if "revoke" in workload.shares:
+    if "revoke" in workload.shares and not suite.is_interrupted:
         rights = RIGHTS_PER_OPEN * workload.window
         await _make_room(suite, drivers, rights)
         suite.tell(f"giving {rights} rights that can be taken back")
         await driving.plan_mix(drivers, {"grant": 1}, rights)
         await commit_planned(suite.scene, drivers)
-    if "read" in workload.shares:
+    if "read" in workload.shares and not suite.is_interrupted:
         suite.tell(f"sealing, uploading and adding {workload.records} records")
         await driving.plan_mix(
             drivers, {"put": 1}, workload.records, record_bytes=workload.record_bytes
@@ -269,7 +238,10 @@ async def _offer_all(
 async def _plan(suite: Suite, drivers: Drivers, count: int, rate: float | None) -> None:
     """Let so many be signed ahead, and whatever they build upon be committed before."""
     if count > PLANNED_MAX:
-        raise ValueError(f"{count} transactions are more than can be signed ahead")
+        raise WorkloadInvalid(
+            f"{count:,} transactions are more than the {PLANNED_MAX:,} that can be signed ahead:"
+            " lower --rate or --seconds"
+        )
     workload, shares = suite.workload, suite.workload.shares
     more = shares.get("grant", 0) - shares.get("revoke", 0)
     open_max = workload.window if "grant" in shares else 0
@@ -294,27 +266,20 @@ async def _make_room(suite: Suite, drivers: Drivers, rights: int) -> None:
 def _add_run(
     suite: Suite, run: Run, name: str, offered: float | None, repetition: int
 ) -> dict[str, Any]:
-    """Write a run down: its row, its histogram, the file."""
-    warmup_s, results = suite.workload.warmup_s, suite.results
-    histogram = latencies_us(run, warmup_s=warmup_s)
-    names = [suite.scene.orgs[index] for index in suite.scene.live]
-    file = f"latency-{len(results['runs']):02}.hgrm"
-    (suite.out / file).write_text("\n".join(percentile_lines(histogram)) + "\n", encoding="ascii")
-    row = {
-        "name": name,
-        "offered_tps": offered,
-        "repetition": repetition,
-        **figures(run, warmup_s=warmup_s),
-        "histogram": encode(histogram),
-        "histogram_file": file,
-        "is_whole": not suite.is_interrupted,
-        "nodes": node_rows(names, run.samples, *interval(run, warmup_s=warmup_s)),
-        "series": series(run),
-        "node_series": series_rows(names, run.samples, run.start_s),
-        "events": event_rows(run),
-    }
-    row["efficiency"] = _efficiency(suite, row["tps"])
-    row["per_transaction"] = per_transaction(row["nodes"], row["tps"])
+    """Write a run down, undo what its faults did, and tell of it."""
+    results, live = suite.results, len(suite.scene.live)
+    row = make_row(
+        suite.scene,
+        run,
+        name=name,
+        offered_tps=offered,
+        repetition=repetition,
+        warmup_s=suite.workload.warmup_s,
+        is_whole=not suite.is_interrupted,
+    )
+    row["efficiency"] = efficiency(results, row["tps"], live)
+    row["histogram_file"] = f"latency-{len(results['runs']):02}.hgrm"
+    write_histogram(suite.out / row["histogram_file"], row["histogram"])
     results["runs"].append(row)
     save_results(suite.out, results)
     if run.events:
@@ -329,22 +294,10 @@ def _add_run(
     return row
 
 
-def _efficiency(suite: Suite, tps: float) -> float | None:
-    """Return the share of the processors' time that the signature checks alone would take.
-
-    Of the two measurements of a check the lower counts: noise only ever adds to one.
-    """
-    told: list[float] = [one for one in suite.results["t_verify_us"].values() if one is not None]
-    if not told or suite.results["network"]["where"] == "remote":
-        return None
-    validators, cores = len(suite.scene.orgs), origin.cores()
-    return round(tps * validators * min(told) / 1e6 / cores, 4)
-
-
 def _finish(suite: Suite) -> None:
     suite.results["interrupted"] = suite.is_interrupted
     for row in suite.results["runs"]:
-        row["efficiency"] = _efficiency(suite, row["tps"])
+        row["efficiency"] = efficiency(suite.results, row["tps"], len(suite.scene.live))
 
 
 def _trial(row: dict[str, Any]) -> Trial:

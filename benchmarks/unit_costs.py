@@ -60,7 +60,7 @@ def verify_us() -> float:
 
 
 def crypto_us() -> dict[str, float]:
-    """Return what each cryptographic operation of a transaction takes, through our own code."""
+    """Return the processor time of each cryptographic operation, through our own code."""
     return {name: _median_us(operation) for name, operation in _operations().items()}
 
 

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.histograms import decode
 from benchmarks.schema import FILE, load_results
 
@@ -104,3 +106,23 @@ def test_two_results_are_compared_in_words_and_in_json(tmp_path: Path) -> None:
     assert {row["figure"] for row in rows} == {"tps", "efficiency", "p50_ms", "p95_ms", "p99_ms"}
     assert {row["verdict"] for row in rows} == {"no difference beyond noise"}
     assert {row["ratio"] for row in rows} == {1.0}
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_ends_with_one_line_of_figures_in_time() -> None:
+    started_s = time.monotonic()
+    bench = start_bench("quick")
+    out, told = bench.communicate(timeout=PATIENCE_S)
+
+    line = json.loads(out.splitlines()[-1])
+    assert bench.returncode == 0, told
+    assert line["kind"] == "access.grant"
+    assert line["validators"] == 4
+    assert (line["refused"], line["not_taken"], line["lost"]) == ({}, {}, 0)
+    assert line["offered_tps"] == pytest.approx(line["tps"] / 2, rel=0.1)
+    share = line["tps"] * line["validators"] * line["t_verify_us"] / 1e6 / line["cores"]
+    assert line["efficiency"] == pytest.approx(share, abs=0.001)
+    assert 0 < line["p50_ms"] <= line["p95_ms"] <= line["p99_ms"]
+    assert line["loop_lag_ms_p99"] > 0
+    assert line["rss_mb_max"] > 0
+    assert time.monotonic() - started_s < PATIENCE_S
