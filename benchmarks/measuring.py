@@ -31,6 +31,7 @@ from ledger.receipts import ACCEPTED_CODE
 DRAIN_S: Final = 30.0
 TOLD_EVERY_S: Final = 10
 POLL_S: Final = 0.02
+AGAIN_S: Final = 2.0
 SET_UP_WINDOW: Final = 4_000
 LEAD_S: Final = 0.5
 """A load begins so long after the drivers were told of it, for they encode it first."""
@@ -137,7 +138,7 @@ async def push_all(
         handed = await driving.push(drivers, window=window, seconds=seconds)
         end_s = time.monotonic()
         await _drain(seen.watch, len(handed.taken))
-    return await _summed(scene, seen, handed, end_s)
+        return await _summed(scene, seen, handed, end_s)
 
 
 async def offer(
@@ -162,7 +163,7 @@ async def offer(
         )
         end_s = time.monotonic()
         await _drain(seen.watch, len(handed.taken))
-    return await _summed(scene, seen, handed, end_s)
+        return await _summed(scene, seen, handed, end_s)
 
 
 def interval(run: Run, *, warmup_s: float) -> tuple[float, float]:
@@ -288,10 +289,7 @@ async def _drain(watch: Watch, count: int) -> None:
 
 
 async def _summed(scene: Scene, seen: Observed, handed: Handed, end_s: float) -> Run:
-    blocks = seen.watch.blocks
-    heights = sorted(height for height, one in blocks.items() if any(one.tx_count.values()))
-    outcomes = await read_outcomes(live_urls(scene), heights, quorum_of(scene))
-    decided = tuple(_decided(seen.watch, handed, outcomes))
+    decided = await _read_back(scene, seen.watch, handed)
     return Run(
         handed=handed,
         start_s=seen.start_s,
@@ -301,6 +299,26 @@ async def _summed(scene: Scene, seen: Observed, handed: Handed, end_s: float) ->
         samples=seen.samples,
         events=tuple(seen.events),
     )
+
+
+async def _read_back(scene: Scene, watch: Watch, handed: Handed) -> tuple[Decided, ...]:
+    """Return what became of all that was taken, once it is all there or nothing more comes.
+
+    Blocks also hold what nodes submit themselves (evidence), so that a count of transactions does
+    not tell whether ours are among them.
+    """
+    count, moved_s = watch.decided, time.monotonic()
+    while True:
+        blocks = watch.blocks.items()
+        heights = sorted(height for height, one in blocks if any(one.tx_count.values()))
+        outcomes = await read_outcomes(live_urls(scene), heights, quorum_of(scene))
+        decided = tuple(_decided(watch, handed, outcomes))
+        is_over = time.monotonic() - moved_s > DRAIN_S
+        if len(decided) == len(handed.taken) or is_over:
+            return decided
+        if watch.decided != count:
+            count, moved_s = watch.decided, time.monotonic()
+        await asyncio.sleep(AGAIN_S)
 
 
 def _decided(watch: Watch, handed: Handed, outcomes: dict[bytes, Outcome]) -> Iterator[Decided]:

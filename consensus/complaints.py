@@ -1,9 +1,10 @@
-"""Complaints about a primary that is slow or censors, though it makes progress (rule 13).
+"""Complaints about a primary that is slow, censors or equivocates, and makes progress (rule 13).
 
-The core has no clock: the shell measures and says `PrimarySuspected`. A complaint stands while its
-primary is base, is repeated with every heartbeat, and falls with the base. Once a weak quorum
-complains, at least one of them with reason, every replica leaves view 0 of each height before it
-votes there: what is decided then is the block of another primary, which is base from then on.
+The core has no clock: the shell measures, keeps proofs, and says `PrimarySuspected`. A complaint
+stands while its primary is base, is repeated with every heartbeat, and falls with the base. Once a
+weak quorum complains, at least one of them with reason, every replica leaves view 0 of each height
+before it votes there: what is decided then is the block of another primary, which is base from
+then on.
 One replica alone, mistaken or faulty, moves nobody, and does not leave alone either: it would be
 missing from the quorum of view 0 (decision 0089).
 """
@@ -72,6 +73,7 @@ def leave_if_complained(state: ReplicaState) -> list[Effect] | None:
 _DEPARTURES = {
     Suspicion.SLOW: Departure.COMPLAINT_SLOW,
     Suspicion.CENSORING: Departure.COMPLAINT_CENSORING,
+    Suspicion.EQUIVOCATING: Departure.COMPLAINT_EQUIVOCATING,
 }
 
 

@@ -46,6 +46,7 @@ class Suspicion(enum.Enum):
 
     SLOW = 1
     CENSORING = 2
+    EQUIVOCATING = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +268,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
-    """Standing: this primary is slow or censors; it counts while that member is base (rule 13).
+    """Standing: this primary is slow, censors or lies; it counts while that is base (rule 13).
 
     The signature covers `complaint_preimage`; it is no vote and decides nothing alone.
     """

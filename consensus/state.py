@@ -72,6 +72,7 @@ class Departure(enum.Enum):
     REFUSED = "refused"  # The shell found the proposal invalid.
     COMPLAINT_SLOW = "complaint.slow"
     COMPLAINT_CENSORING = "complaint.censoring"
+    COMPLAINT_EQUIVOCATING = "complaint.equivocating"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

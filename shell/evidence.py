@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crypto.evidence import Evidence, Fault
+from crypto.validators import Epoch, ReplicaId
 
 log = logging.getLogger("medledger.evidence")
 
@@ -57,6 +58,11 @@ def keep_report(reports: Reports, evidence: Evidence, now_ms: int) -> None:
             "type": fault.vote.name.lower(),
         },
     )
+
+
+def has_equivocated(reports: Reports, signer: ReplicaId, epoch: Epoch) -> bool:
+    """Whether there is proof here that a member signed two votes for one slot of this epoch."""
+    return any((fault.signer, fault.epoch) == (signer, epoch) for fault in reports.by_fault)
 
 
 def unsettled(reports: Reports) -> list[Fault]:

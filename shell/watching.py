@@ -10,6 +10,7 @@ from typing import Final
 
 from config import Timeouts
 from consensus.events import PrimarySuspected
+from consensus.messages import Suspicion
 from consensus.state import primary_at
 from crypto.validators import ReplicaId
 from crypto.votes import FIRST_VIEW
@@ -17,6 +18,7 @@ from ledger.owed import count_admissible, note_crowded, owed_between, owed_since
 from ledger.pool import Entry
 from p2p.statistics import PeerState
 from shell.chain import Chain
+from shell.evidence import has_equivocated
 from shell.replica import Replica, deliver
 from shell.timeline import since_ms
 from shell.watch import NEAR_PARTS, Waiting, Watch, look, on_block
@@ -82,8 +84,12 @@ def look_now(watching: Watching) -> None:
     if finding.resend_ms is not None:
         since_ms, before_ms = finding.resend_ms
         watching.resend(owed_between(pool, since_ms, before_ms, limit=RESEND_MAX))
-    if finding.suspicion is not None and base != state.config.replica:
-        deliver(replica, PrimarySuspected(primary=base, reason=finding.suspicion))
+    suspicion = finding.suspicion
+    if has_equivocated(replica.reports, base, state.members.epoch):
+        suspicion = Suspicion.EQUIVOCATING  # Proven, and so worth more than any measurement.
+    is_news = state.config.replica not in state.complaints
+    if suspicion is not None and is_news and base != state.config.replica:
+        deliver(replica, PrimarySuspected(primary=base, reason=suspicion))
 
 
 def is_near(watching: Watching, base: ReplicaId) -> bool:

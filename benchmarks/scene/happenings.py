@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from benchmarks.errors import SceneError
@@ -100,16 +101,21 @@ def find_node(scene: Scene, node: str | int, victim: int | None) -> int:
 
 def primary_of(scene: Scene) -> int:
     """Return the primary that the node furthest ahead names; raise `SceneError` if none answers."""
-    seen: list[tuple[int, int, int]] = []
-    for index in scene.live:
-        try:
-            told = get_json(scene.urls[index], "/v1/consensus", timeout_s=ASK_S)
-            seen.append((int(told["height"]), int(told["view"]), int(told["primary"])))
-        except (OSError, ValueError, KeyError):
-            continue  # It is down, stopped or cut off, perhaps by a fault of ours.
+    with ThreadPoolExecutor(len(scene.live)) as asking:
+        told = asking.map(_position_at, [scene.urls[index] for index in scene.live])
+        seen = [one for one in told if one is not None]
     if not seen:
         raise SceneError("no node says who the primary is")
     return max(seen)[2]
+
+
+def _position_at(url: str) -> tuple[int, int, int] | None:
+    """Return a node's height, view and primary; None if it is down, stopped or cut off."""
+    try:
+        told = get_json(url, "/v1/consensus", timeout_s=ASK_S)
+        return int(told["height"]), int(told["view"]), int(told["primary"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _do(scene: Scene, fault: Fault, nodes: tuple[int, ...]) -> None:

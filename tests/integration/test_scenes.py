@@ -124,7 +124,21 @@ def test_a_primary_that_equivocates_from_now_on_is_named_by_the_others() -> None
         liar = do(scene, "equivocate primary").nodes[0]
 
         wait_until(lambda: _accused(scene) == {liar}, "the others name the liar and nobody else")
+        wait_until(lambda: _complained(scene, liar), "it is left for that, without a timer")
         wait_height(scene.members, max(heights(scene)) + 2)
+
+
+def _complained(scene: Scene, liar: int) -> bool:
+    """Whether every other node has left a view because its primary was proven to lie."""
+    told = [
+        get_json(url, "/v1/consensus")["view_changes"]
+        for index, url in enumerate(scene.urls)
+        if index != liar
+    ]
+    reasons = ("complaint.equivocating", "joined", "followed")
+    return all(any(one.get(reason) for reason in reasons) for one in told) and any(
+        one.get("complaint.equivocating") for one in told
+    )
 
 
 def _accused(scene: Scene) -> set[int]:

@@ -9,7 +9,7 @@ run out when the script says so, and heartbeats are lost unless `heartbeats on`.
     submit 0 aspirin              a client hands a transaction to replica 0, and it gets around
     submit 0 rekey-1              the same; once it is executed, replica 1 has another vote key
     withhold 0 aspirin            replica 0 acts as if it had never heard of it
-    suspect 2 censoring           the shell of 2 has measured that of the base (or `slow`)
+    suspect 2 censoring           the shell of 2 has seen that of the base (`slow`, `equivocating`)
     deliver 1->2 prepare          everything in flight from 1 to 2 of that kind; `*` for any
     drop *->3 *                   the same, but it is lost
     hold 1->* *                   what is sent there from now on is lost, until `release`

@@ -36,6 +36,7 @@ def test_the_scenarios_of_the_design_are_all_here() -> None:
         "censored_client",
         "sleeper_missed_every_rekey",
         "two_proofs_of_one_parent",
+        "equivocator_is_left_at_once",
     }
 
 

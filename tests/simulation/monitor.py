@@ -52,7 +52,11 @@ Place = tuple[int, int, int]
 """Height, view, phase: a replica's votes ascend."""
 
 PHASES = (VoteType.VIEW_CHANGE, VoteType.PRE_PREPARE, VoteType.PREPARE, VoteType.COMMIT)
-COMPLAINTS = (Departure.COMPLAINT_SLOW, Departure.COMPLAINT_CENSORING)
+COMPLAINTS = (
+    Departure.COMPLAINT_SLOW,
+    Departure.COMPLAINT_CENSORING,
+    Departure.COMPLAINT_EQUIVOCATING,
+)
 
 Slot = tuple[ReplicaId, Epoch, Height, View, VoteType]
 

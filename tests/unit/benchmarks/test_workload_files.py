@@ -72,5 +72,5 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(WorkloadInvalid, match="name one of blobs, grant, "):
+    with pytest.raises(WorkloadInvalid, match=r"name one of .*grant, "):
         load_workload("holiday")

@@ -1,9 +1,9 @@
 """What a node keeps of others' faults: each slot once, a bounded number, counted by member."""
 
 from crypto.evidence import Evidence, Fault, make_evidence
-from crypto.validators import ReplicaId
+from crypto.validators import Epoch, ReplicaId
 from crypto.votes import Height, View, VoteType
-from shell.evidence import REPORTS_MAX, Reports, keep_report, unsettled
+from shell.evidence import REPORTS_MAX, Reports, has_equivocated, keep_report, unsettled
 from tests.unit.crypto.test_evidence import ONE, OTHER, SLOT, sign
 
 
@@ -44,3 +44,12 @@ def test_what_the_ledger_may_not_have_yet_is_listed_oldest_first() -> None:
         Fault(ReplicaId(signer), SLOT.epoch, Height(7), View(2), VoteType.PREPARE)
         for signer in (2, 1)
     ]
+
+
+def test_a_proof_is_held_against_its_signer_in_its_epoch_alone() -> None:
+    reports = Reports()
+    keep_report(reports, evidence_at(7, signer=1), 0)
+
+    assert has_equivocated(reports, ReplicaId(1), SLOT.epoch)
+    assert not has_equivocated(reports, ReplicaId(2), SLOT.epoch)
+    assert not has_equivocated(reports, ReplicaId(1), Epoch(SLOT.epoch + 1))

@@ -1,14 +1,19 @@
 """The watch inside a running node: where its numbers come from, and what follows from them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from consensus.messages import Suspicion
+from crypto.evidence import Fault, make_evidence
 from crypto.validators import ReplicaId
+from crypto.votes import Height, View, VoteType
 from ledger.pool import Entry
+from shell.evidence import keep_report
 from shell.intake import submit
 from shell.watch import PASSED_OVER_MIN
-from shell.watching import is_near
+from shell.watching import is_near, look_now
+from tests.unit.crypto.test_evidence import ONE, OTHER, sign
 from tests.unit.p2p.loopback import until
 from tests.unit.shell.one_of_four import PEER, running_one
 
@@ -52,3 +57,21 @@ async def test_a_primary_does_not_complain_about_itself(tmp_path: Path) -> None:
         await until(lambda: watch.unhelped is Suspicion.CENSORING)
 
         assert one.node.replica.state.complaints == {}
+
+
+async def test_a_base_that_is_proven_to_have_voted_twice_is_complained_about_at_once(
+    tmp_path: Path,
+) -> None:
+    async with running_one(tmp_path / "node") as one:
+        replica = one.node.replica
+        state = replica.state
+        state.tip = replace(state.tip, proposer=ReplicaId(PEER))  # It is base from now on.
+        slot = Fault(ReplicaId(PEER), state.members.epoch, Height(1), View(0), VoteType.PRE_PREPARE)
+        proof = make_evidence(sign(slot, ONE), sign(slot, OTHER))
+        assert proof is not None
+
+        keep_report(replica.reports, proof, now_ms=0)
+        look_now(one.node.watching)
+
+        complaint = state.complaints[ReplicaId(0)]
+        assert (complaint.primary, complaint.reason) == (PEER, Suspicion.EQUIVOCATING)
