@@ -37,7 +37,7 @@ from shell.chores import Chore, keep_doing
 from shell.clock import Clock
 from shell.clocks import keep_comparing
 from shell.divergence import leave_report
-from shell.garbage import calm_collector
+from shell.garbage import calm_collector, keep_freed_memory
 from shell.gossip import Gossip
 from shell.greeting import greet
 from shell.intake import Intake, submit, wait_taken
@@ -125,6 +125,7 @@ async def run_node(config: NodeConfig, passphrase: str, *, watch: Watch = look_a
     `watch` looks at it meanwhile, and has to end when `stopping` is set.
     """
     assert sys.flags.optimize == 0, "invariants are asserts: do not run with -O"
+    keep_freed_memory()
     while await _run_until_stopped(config, passphrase, watch):
         log.warning("the node starts again with the ledger that has arrived")
 

@@ -7,9 +7,12 @@ when the entry expires. Bytes are verified against their content address before 
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final
+from functools import partial
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from api.ports import StorageReceipts
 from crypto.cid import Cid
@@ -17,7 +20,6 @@ from crypto.errors import CryptoError, DecodeError
 from crypto.hashing import Domain
 from crypto.schema import Bytes64, Range, decode, encode
 from crypto.signatures import SigningKey, check_job, sign
-from crypto.unixfs import LEAF_BYTES
 from crypto.validators import ReplicaId
 from ledger.records_payloads import SEALED_BYTES_MAX, StorageReceipt
 from ledger.records_state import Seal, get_record, get_seal, is_blob_live, seal_reads
@@ -28,7 +30,14 @@ from p2p.network import Network
 from shell.chain import Chain
 from shell.clock import Clock
 from shell.kinds import Kind
-from storage.blob_reads import close_blob, open_blob, read_leaf
+from shell.leaves import (
+    Course,
+    end_course,
+    follow,
+    local_leaves,
+    note_written,
+    write_leaves,
+)
 from storage.blobs import (
     BlobStore,
     blob_size,
@@ -45,6 +54,11 @@ log = logging.getLogger("medledger.blobs")
 
 UNREFERENCED_MS: Final = 24 * 3600 * 1000
 ENTRIES_SCANNED_MAX: Final = 1_024
+WORKERS: Final = 4
+"""Threads that hash and write what comes in bulk: their own, so that no block waits for one."""
+
+OpenLeaves: TypeAlias = Callable[[], AsyncGenerator[bytes]]
+"""Opens the leaves of a blob anew, from the first one on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,9 @@ class Blobs:
     replica: ReplicaId
     vote_key: Callable[[], SigningKey]
     arriving: dict[Cid, asyncio.Lock] = field(default_factory=dict)
+    workers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(WORKERS, thread_name_prefix="bulk")
+    )
 
 
 async def put_blob(
@@ -90,23 +107,28 @@ async def put_blob(
 ) -> StorageReceipts:
     """Store a blob here and at f other hospitals; return who has promised to keep it.
 
-    Fewer than f + 1 receipts mean that others could not be reached: the caller decides whether
-    to go on. Raises a `StorageError` for bytes that are not the blob, or that find no room.
+    The others get each leaf as soon as it is here. Fewer than f + 1 receipts mean that others could
+    not be reached: the caller decides whether to go on. Raises a `StorageError` for bytes that are
+    not the blob, or that find no room.
     """
-    await _take_in(blobs, cid, size_bytes, chunks)
-    quorum = blobs.chain.quorum()
-    receipts = {int(blobs.replica): _promise(blobs, cid, size_bytes)}
-    for peer_id in _keepers(blobs, cid):
-        if len(receipts) >= quorum.weak:
-            break
-        signature = await _push(blobs, peer_id, cid, size_bytes)
-        if signature is not None:
-            receipts[peer_id] = signature
+    wanted = blobs.chain.quorum().weak
+    upload = await _begin(blobs, cid, size_bytes)
+    if upload is None:
+        receipts = await _copies(
+            blobs,
+            cid,
+            size_bytes,
+            wanted - 1,
+            partial(local_leaves, blobs.workers, blobs.store, cid),
+        )
+    else:
+        receipts = await _take_in_and_pass_on(blobs, upload, chunks, wanted - 1)
+    receipts[int(blobs.replica)] = _promise(blobs, cid, size_bytes)
     return StorageReceipts(
         cid=cid,
         size_bytes=size_bytes,
         receipts=tuple(sorted(receipts.items())),
-        wanted=quorum.weak,
+        wanted=wanted,
     )
 
 
@@ -125,7 +147,9 @@ async def on_store(
     """Keep a copy for a peer and promise it."""
     offer = _decoded(header)
     try:
-        await _take_in(blobs, offer.cid, offer.size_bytes, chunks)
+        upload = await _begin(blobs, offer.cid, offer.size_bytes)
+        if upload is not None:
+            await _write(blobs, upload, chunks)
     except StorageError as problem:
         log.warning("copy not kept", extra={"peer": peer_id, "reason": str(problem)})
         raise RequestRefused(problem.code) from problem
@@ -175,29 +199,55 @@ def _is_serving(blobs: Blobs, seal: Seal, replica: int) -> bool:
     )
 
 
-async def _take_in(blobs: Blobs, cid: Cid, size_bytes: int, chunks: AsyncIterator[bytes]) -> None:
-    """Store a stream that claims to be a blob, going on where an earlier one broke off."""
+async def _begin(blobs: Blobs, cid: Cid, size_bytes: int) -> Upload | None:
+    """Open an upload, going on where an earlier one broke off; None if the blob is here."""
     upload = await asyncio.to_thread(run_to_end, begin_upload(blobs.store, cid, size_bytes))
-    if upload is None:
-        if blob_size(blobs.store, cid) != size_bytes:
-            raise BlobMismatch(f"{size_bytes} bytes are announced; the blob has another size")
-        return
-    await _write(blobs, upload, _skipping(chunks, upload.offset_bytes))
+    if upload is None and blob_size(blobs.store, cid) != size_bytes:
+        raise BlobMismatch(f"{size_bytes} bytes are announced; the blob has another size")
+    return upload
 
 
-async def _write(blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes]) -> None:
-    """Write the rest of an upload, a leaf at a time; keep what came if the stream breaks."""
-    gathered = bytearray()
-    is_broken = True
+async def _take_in_and_pass_on(
+    blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes], count: int
+) -> dict[int, bytes]:
+    """Store a stream that claims to be a blob, and `count` copies elsewhere meanwhile."""
+    course = Course(
+        descriptor=os.open(upload.path, os.O_RDONLY | os.O_CLOEXEC),
+        written_bytes=upload.offset_bytes,
+        size_bytes=upload.size_bytes,
+    )
+    copies = asyncio.create_task(
+        _copies(blobs, upload.cid, upload.size_bytes, count, partial(follow, course))
+    )
     try:
-        async for chunk in chunks:
-            gathered += chunk
-            while len(gathered) >= LEAF_BYTES:
-                leaf = bytes(gathered[:LEAF_BYTES])
-                del gathered[:LEAF_BYTES]
-                await asyncio.to_thread(write_upload, blobs.store, upload, leaf)
-        if gathered:
-            await asyncio.to_thread(write_upload, blobs.store, upload, bytes(gathered))
+        await _write(blobs, upload, chunks, course)
+        return await copies
+    except BlobMismatch:
+        end_course(course)
+        await asyncio.wait([copies])  # The others find out as well, and keep nothing of it.
+        raise
+    finally:
+        copies.cancel()
+        await asyncio.wait([copies])
+        os.close(course.descriptor)
+
+
+async def _write(
+    blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes], course: Course | None = None
+) -> None:
+    """Write the rest of an upload and make it a blob; keep what came if the stream breaks."""
+    loop = asyncio.get_running_loop()
+
+    def write(leaf: memoryview) -> None:
+        write_upload(blobs.store, upload, leaf)
+        if course is not None:
+            loop.call_soon_threadsafe(note_written, course, bytes(leaf))
+
+    is_broken = True
+    rest_bytes = upload.size_bytes - upload.offset_bytes
+    try:
+        rest = _skipping(chunks, upload.offset_bytes)
+        await write_leaves(blobs.workers, rest, write, size_bytes=rest_bytes)
         is_broken = False
     except StorageError:
         is_broken = False  # The store has dropped the upload.
@@ -209,14 +259,30 @@ async def _write(blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes]) -> 
     await asyncio.to_thread(finish_upload, blobs.store, upload, now_ms=now_ms)
 
 
-async def _push(blobs: Blobs, peer_id: int, cid: Cid, size_bytes: int) -> bytes | None:
+async def _copies(
+    blobs: Blobs, cid: Cid, size_bytes: int, count: int, open_leaves: OpenLeaves
+) -> dict[int, bytes]:
+    """Have up to `count` peers keep a copy, all at once; return their promises."""
+    peers, promises = iter(_keepers(blobs, cid)), dict[int, bytes]()
+
+    async def place_one() -> None:
+        for peer_id in peers:  # One iterator for all: no peer is asked twice.
+            signature = await _push(blobs, peer_id, cid, size_bytes, open_leaves())
+            if signature is not None:
+                promises[peer_id] = signature
+                return
+
+    await asyncio.gather(*(place_one() for _ in range(count)))
+    return promises
+
+
+async def _push(
+    blobs: Blobs, peer_id: int, cid: Cid, size_bytes: int, leaves: AsyncIterator[bytes]
+) -> bytes | None:
     """Upload a blob to a peer; return its promise, or None if it does not give a valid one."""
     offer = BlobOffer(cid=cid, size_bytes=size_bytes)
-
     try:
-        reply = await blobs.network.stream_push(
-            peer_id, Kind.BLOB_STORE, encode(offer), local_leaves(blobs.store, cid)
-        )
+        reply = await blobs.network.stream_push(peer_id, Kind.BLOB_STORE, encode(offer), leaves)
         stored = decode(Stored, reply)
         job = storage_receipt_job(
             StorageReceipt(validator=ReplicaId(peer_id), signature=stored.signature),
@@ -228,7 +294,7 @@ async def _push(blobs: Blobs, peer_id: int, cid: Cid, size_bytes: int) -> bytes 
         if job is None:
             return None
         check_job(job)
-    except (PeerRefused, P2pError, DecodeError, CryptoError) as problem:
+    except (PeerRefused, P2pError, DecodeError, CryptoError, StorageError) as problem:
         log.warning("copy not placed", extra={"peer": peer_id, "reason": str(problem)})
         return None
     return stored.signature
@@ -256,25 +322,6 @@ async def _skipping(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[b
             continue
         yield chunk[count:]
         count = 0
-
-
-async def local_leaves(
-    store: BlobStore, cid: Cid, *, first: int = 0, count: int | None = None
-) -> AsyncGenerator[bytes]:
-    """Yield the verified leaves of a blob that is here, `count` of them from `first` on.
-
-    Raises `BlobMissing`, or `BlobCorrupt` at a leaf that the disk has changed.
-    """
-    reader = open_blob(store, cid)
-    try:
-        end = len(reader.index.leaf_digests)
-        if count is not None:
-            end = min(end, first + count)
-        for position in range(first, end):
-            yield read_leaf(store, reader, position)
-            await asyncio.sleep(0)
-    finally:
-        close_blob(reader)
 
 
 def _decoded(body: bytes) -> BlobOffer:

@@ -7,7 +7,7 @@ peer costs one leaf.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
@@ -15,11 +15,12 @@ from typing import Annotated, ClassVar, Final
 from crypto.cid import Cid, encode_cid_text
 from crypto.errors import CryptoError, DecodeError, InvalidLeafIndex
 from crypto.schema import U32, Range, decode, encode
-from crypto.unixfs import LEAF_BYTES, LeafIndex, leaf_bytes
+from crypto.unixfs import LEAF_BYTES, LeafIndex
 from ledger.records_state import get_seal
 from p2p.errors import P2pError, PeerUnreachable, RequestRefused
-from shell.blobs import Blobs, local_leaves, may_have
+from shell.blobs import Blobs, may_have
 from shell.kinds import Kind
+from shell.leaves import local_leaves, write_leaves
 from storage.blob_reads import close_blob, open_blob
 from storage.blobs import has_blob, is_erased
 from storage.errors import BlobCorrupt, BlobErased, BlobMissing, StorageError
@@ -58,7 +59,7 @@ async def stream_blob(blobs: Blobs, cid: Cid, *, start: int) -> AsyncGenerator[b
     position, skip = divmod(start, LEAF_BYTES)
     while True:
         await ensure_here(blobs, cid)
-        leaves = local_leaves(blobs.store, cid, first=position)
+        leaves = local_leaves(blobs.workers, blobs.store, cid, first=position)
         try:
             async with aclosing(leaves):
                 async for leaf in leaves:
@@ -105,7 +106,9 @@ async def on_read(blobs: Blobs, peer_id: int, body: bytes) -> AsyncGenerator[byt
 
 async def _leaves_for_peer(blobs: Blobs, peer_id: int, wanted: LeafRange) -> AsyncGenerator[bytes]:
     """Yield the run; whether the peer may have it is asked before each leaf: rights end."""
-    leaves = local_leaves(blobs.store, wanted.cid, first=wanted.first, count=wanted.count)
+    leaves = local_leaves(
+        blobs.workers, blobs.store, wanted.cid, first=wanted.first, count=wanted.count
+    )
     try:
         async with aclosing(leaves):
             async for leaf in leaves:
@@ -165,21 +168,25 @@ async def _fetch_from(blobs: Blobs, peer_id: int, cid: Cid) -> None:
 async def _fetch_run(blobs: Blobs, peer_id: int, fetch: Fetch, first: int, count: int) -> None:
     query = encode(LeafRange(cid=fetch.index.cid, first=first, count=count))
     chunks = blobs.network.stream_request(peer_id, Kind.BLOB_READ, query)
-    gathered = bytearray()
-    position = first
+    size_bytes = min(fetch.index.size_bytes - first * LEAF_BYTES, count * LEAF_BYTES)
+    positions = iter(range(first, first + count))
+
+    def write(leaf: memoryview) -> None:
+        put_leaf(blobs.store, fetch, next(positions), leaf)
+
     async with aclosing(chunks):
-        async for chunk in chunks:
-            gathered += chunk
-            while position < first + count:
-                due = leaf_bytes(fetch.index.size_bytes, position)
-                if len(gathered) < due:
-                    break
-                leaf = bytes(gathered[:due])
-                del gathered[:due]
-                await asyncio.to_thread(put_leaf, blobs.store, fetch, position, leaf)
-                position += 1
-            if position == first + count:
-                return  # Whatever else a peer sends is not gathered.
+        wanted = _at_most(chunks, size_bytes)
+        await write_leaves(blobs.workers, wanted, write, size_bytes=size_bytes)
+
+
+async def _at_most(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
+    """Yield the first `count` bytes; whatever else a peer sends is not gathered."""
+    left_bytes = count
+    async for chunk in chunks:
+        yield chunk[:left_bytes]
+        left_bytes -= len(chunk)
+        if left_bytes <= 0:
+            return
 
 
 def _runs(missing: set[int]) -> list[tuple[int, int]]:

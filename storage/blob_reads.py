@@ -16,16 +16,21 @@ from crypto.unixfs import LEAF_BYTES, LeafIndex, check_leaf, check_leaf_index, l
 from storage.blob_layout import blob_path, leaves_path
 from storage.blobs import BlobStore, has_blob, put_aside
 from storage.errors import BlobCorrupt, BlobMissing, StorageError
+from storage.files import aligned_buffer, set_direct
 
 
 @dataclass(slots=True, kw_only=True)
 class BlobReader:
-    """An open blob; `index` says how many leaves it has and how long it is."""
+    """An open blob; `index` says how many leaves it has and how long it is.
+
+    One thread at a time reads from it, by way of `buffer`.
+    """
 
     cid: Cid
     index: LeafIndex
     path: Path
     descriptor: int
+    buffer: memoryview
 
 
 def open_blob(store: BlobStore, cid: Cid) -> BlobReader:
@@ -43,7 +48,10 @@ def open_blob(store: BlobStore, cid: Cid) -> BlobReader:
     except StorageError:
         os.close(descriptor)
         raise
-    return BlobReader(cid=cid, index=index, path=path, descriptor=descriptor)
+    if len(index.leaf_digests) > 1:
+        set_direct(descriptor)
+    buffer = aligned_buffer(max(1, min(LEAF_BYTES, index.size_bytes)))
+    return BlobReader(cid=cid, index=index, path=path, descriptor=descriptor, buffer=buffer)
 
 
 def read_leaf(store: BlobStore, reader: BlobReader, position: int) -> bytes:
@@ -52,7 +60,8 @@ def read_leaf(store: BlobStore, reader: BlobReader, position: int) -> bytes:
     Raises `BlobCorrupt`; the blob is out of service then, and the reader of no more use.
     """
     try:
-        leaf = os.pread(reader.descriptor, LEAF_BYTES, position * LEAF_BYTES)
+        count = os.preadv(reader.descriptor, [reader.buffer], position * LEAF_BYTES)
+        leaf = bytes(reader.buffer[:count])
         check_leaf(reader.index, position, leaf)
     except (LeafMismatch, OSError) as problem:
         raise _damaged(store, reader.cid, reader.path, str(problem)) from problem

@@ -74,7 +74,7 @@ def put_leaf(store: BlobStore, fetch: Fetch, position: int, leaf: bytes | memory
     """
     check_leaf(fetch.index, position, leaf)
     try:
-        store.files.write(fetch.descriptor, leaf, position * LEAF_BYTES)
+        store.files.write_bulk(fetch.descriptor, leaf, position * LEAF_BYTES)
         fetch.unsynced_bytes += len(leaf)
         if fetch.unsynced_bytes >= SYNC_EVERY_BYTES:
             store.files.sync(fetch.descriptor)

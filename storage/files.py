@@ -5,6 +5,8 @@ world between any two calls. `SystemFiles` is the world; reading needs no port.
 """
 
 import errno
+import fcntl
+import mmap
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,7 +17,11 @@ from storage.errors import DiskFailed, DiskFull, StorageError
 
 FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 
+BLOCK_BYTES: Final = 4096
+"""Offsets, lengths and buffers of what goes past the page cache are multiples of this."""
+
 _flush = getattr(os, "fdatasync", os.fsync)
+_DIRECT: Final = getattr(os, "O_DIRECT", 0)
 
 
 class Files(Protocol):
@@ -28,6 +34,12 @@ class Files(Protocol):
 
     def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
         """Write all of `content` at `offset`."""
+
+    def write_bulk(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        """Do the same past the page cache if the system can, best from an `aligned_buffer`.
+
+        Nobody else may use the descriptor meanwhile.
+        """
 
     def truncate(self, descriptor: int, size_bytes: int) -> None: ...
 
@@ -70,6 +82,19 @@ class SystemFiles:
             rest = rest[written:]
             offset += written
 
+    def write_bulk(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        whole_bytes = len(content) - len(content) % BLOCK_BYTES
+        written = 0
+        if whole_bytes and offset % BLOCK_BYTES == 0 and set_direct(descriptor):
+            try:
+                written = os.pwrite(descriptor, memoryview(content)[:whole_bytes], offset)
+            except OSError as problem:
+                if problem.errno != errno.EINVAL:  # This disk wants it aligned otherwise.
+                    raise
+            finally:
+                set_direct(descriptor, is_direct=False)
+        self.write(descriptor, memoryview(content)[written:], offset + written)
+
     def truncate(self, descriptor: int, size_bytes: int) -> None:
         os.ftruncate(descriptor, size_bytes)
 
@@ -101,6 +126,26 @@ class SystemFiles:
 
 
 SYSTEM_FILES: Final = SystemFiles()
+
+
+def aligned_buffer(size_bytes: int) -> memoryview:
+    """Return memory that begins on a page, as what goes past the page cache has to."""
+    return memoryview(mmap.mmap(-1, size_bytes))
+
+
+def set_direct(descriptor: int, *, is_direct: bool = True) -> bool:
+    """Have a file read and written past the page cache, or not; return whether it now is.
+
+    A gigabyte that is written once and read seldom has no business there: it takes the place of
+    the ledger, and every fresh page of it costs more than the hash of what it holds.
+    """
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    wanted = flags | _DIRECT if is_direct else flags & ~_DIRECT
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, wanted)
+    except OSError:  # Not on this file system: then by way of the cache.
+        return False
+    return is_direct and _DIRECT != 0
 
 
 @contextmanager

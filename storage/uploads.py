@@ -104,7 +104,7 @@ def write_upload(store: BlobStore, upload: Upload, piece: bytes | memoryview) ->
     listed = len(upload.leaf_digests)
     upload.leaves.update(piece)
     try:
-        store.files.write(upload.descriptor, piece, upload.offset_bytes)
+        store.files.write_bulk(upload.descriptor, piece, upload.offset_bytes)
         fresh = b"".join(upload.leaf_digests[listed:])
         store.files.write(upload.digests_descriptor, fresh, listed * _DIGEST_BYTES)
         upload.offset_bytes += len(piece)

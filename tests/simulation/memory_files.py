@@ -61,6 +61,9 @@ class MemoryFiles:
         file = self.opened[descriptor]
         file.content[offset : offset + len(content)] = content
 
+    def write_bulk(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        self.write(descriptor, content, offset)
+
     def truncate(self, descriptor: int, size_bytes: int) -> None:
         del self.opened[descriptor].content[size_bytes:]
 

@@ -58,6 +58,10 @@ class FaultyFiles(SystemFiles):
         super().write(descriptor, content, offset)
 
     @override
+    def write_bulk(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        self.write(descriptor, content, offset)
+
+    @override
     def truncate(self, descriptor: int, size_bytes: int) -> None:
         self._step("truncate")
         super().truncate(descriptor, size_bytes)
