@@ -118,9 +118,14 @@ async def commit_planned(scene: Scene, drivers: Drivers) -> None:
     refused.update(run.handed.not_taken)
     if run.lost:
         refused["lost"] = run.lost
+    if "identity.exists" in refused:
+        raise SetupFailed(
+            "people of this seed are on this ledger already, from an earlier benchmark:"
+            " give another --seed"
+        )
     if refused:
         told = ", ".join(f"{count} x {code}" for code, count in refused.most_common())
-        raise SetupFailed(f"what the measurement needs could not be committed: {told}")
+        raise SetupFailed(f"what the load builds upon could not be committed: {told}")
 
 
 async def push_all(

@@ -284,9 +284,10 @@ def _add_run(
     save_results(suite.out, results)
     if run.events:
         restore(suite.scene)
+    share = "" if row["efficiency"] is None else f", efficiency {row['efficiency']}"
     suite.tell(
-        f"  {row['tps']:g} committed a second, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms,"
-        f" efficiency {row['efficiency']}"
+        f"  {row['tps']:g} committed a second, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms"
+        f"{share}"
     )
     for event in row["events"]:
         outcome = f"longest stall {event['stall_s']} s"
