@@ -46,12 +46,16 @@ TakeItems = Callable[[Sequence[tuple[bytes, tuple[bytes, ...]]]], Awaitable[obje
 
 @dataclass(slots=True, kw_only=True)
 class Gossip:
-    """Transactions on their way out, and batches of peers on their way in."""
+    """Transactions on their way out, and batches of peers on their way in.
+
+    What was gathered left last at `flushed_s` (time of the loop).
+    """
 
     network: Network
     take: TakeItems
     outgoing: list[Entry] = field(default_factory=list)
     flush: asyncio.TimerHandle | None = None
+    flushed_s: float = 0.0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     malformed: dict[int, int] = field(default_factory=dict)
     allowances: dict[int, Allowance] = field(default_factory=dict)
@@ -59,11 +63,12 @@ class Gossip:
 
 
 def announce(gossip: Gossip, entries: Iterable[Entry]) -> None:
-    """Send the entries to every peer within a few milliseconds."""
+    """Send the entries to every peer: at once, or within a few milliseconds after the last ones."""
     gossip.outgoing.extend(entries)
     if gossip.flush is None:
         loop = asyncio.get_running_loop()
-        gossip.flush = loop.call_later(FLUSH_MS / 1000, _flush, gossip)
+        due_s = max(loop.time(), gossip.flushed_s + FLUSH_MS / 1000)
+        gossip.flush = loop.call_at(due_s, _flush, gossip)
 
 
 async def repeat(gossip: Gossip, pool: Pool, clock: Clock) -> None:
@@ -158,7 +163,7 @@ async def close(gossip: Gossip) -> None:
 
 
 def _flush(gossip: Gossip) -> None:
-    gossip.flush = None
+    gossip.flush, gossip.flushed_s = None, asyncio.get_running_loop().time()
     entries, gossip.outgoing = gossip.outgoing, []
     if log.isEnabledFor(logging.DEBUG):
         peers = list(gossip.network.connected())

@@ -1,7 +1,10 @@
 """Passing transactions on: every entry travels once, in few frames, and is repeated."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,20 +14,25 @@ from crypto.schema import decode
 from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch
 from ledger.identity_payloads import Suspend
 from ledger.pool import Entry, Pool, PoolLimits
+from p2p.config import NetworkConfig, PeerAddress
 from p2p.errors import RequestRefused
 from p2p.frames import SHARED_BYTES_MAX
+from p2p.network import Network
 from shell.gossip import (
+    FLUSH_MS,
     LARGE_BYTES_MAX,
     Gossip,
     TakeItems,
+    announce,
     find_due,
     is_due,
     make_batches,
     on_batch,
     on_large_batch,
 )
+from shell.kinds import KIND_RULES
 from tests.unit.ledger.small_consortium import Consortium, account_of
-from tests.unit.p2p.loopback import Node, consortium, running
+from tests.unit.p2p.loopback import Node, consortium, new_identity, running, until
 
 ADMIN = "first admin of north"
 
@@ -166,6 +174,66 @@ async def test_a_peer_uploads_one_large_batch_at_a_time(node: Node) -> None:
 
     with pytest.raises(RequestRefused, match="malformed"):
         await on_large_batch(gossip, 2, b"", hostile())
+
+
+async def test_a_lone_transaction_leaves_at_once_and_those_that_follow_together(
+    entry: Entry,
+) -> None:
+    loop = asyncio.get_running_loop()
+    others = [weighing(entry, number, [40]) for number in range(1, 4)]
+    heard: list[bytes] = []
+    async with listening(heard) as network:
+        gossip = Gossip(network=network, take=collecting([]))
+        announce(gossip, [entry])
+        assert gossip.flush is not None
+        is_due_at_once = gossip.flush.when() <= loop.time()
+        await until(lambda: gossip.flush is None)
+        flushed_s = gossip.flushed_s
+        for one in others:
+            announce(gossip, [one])
+        assert gossip.flush is not None
+        second_s = gossip.flush.when()
+        await until(lambda: len(heard) == 2)
+
+    assert is_due_at_once
+    assert second_s >= flushed_s + FLUSH_MS / 1000
+    assert [len(decode(SubmitBatch, one).items) for one in heard] == [1, 3]
+
+
+@asynccontextmanager
+async def listening(heard: list[bytes]) -> AsyncIterator[Network]:
+    """A network whose only peer keeps the batches that it hears."""
+    networks: list[Network] = []
+    identities = []
+    for number, bodies in enumerate(([], heard)):
+        identities.append(new_identity())
+        networks.append(
+            Network(
+                NetworkConfig(host="127.0.0.1", port=0, kinds=KIND_RULES),
+                identities[number],
+                self_id=number,
+                peers=(),
+                on_frame=partial(keep_body, bodies),
+            )
+        )
+    async with AsyncExitStack() as stack:
+        for network in networks:
+            await network.start()
+            stack.push_async_callback(network.close)
+        addresses = [
+            PeerAddress(
+                peer_id=number, host="127.0.0.1", port=network.port, pin=identities[number].pin
+            )
+            for number, network in enumerate(networks)
+        ]
+        for number, network in enumerate(networks):
+            network.set_peers(addresses, self_id=number)
+        await until(lambda: networks[0].connected() == (1,))
+        yield networks[0]
+
+
+def keep_body(bodies: list[bytes], _peer: int, _kind: int, body: bytes) -> None:
+    bodies.append(body)
 
 
 def collecting(taken: list[object]) -> TakeItems:
