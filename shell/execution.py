@@ -52,13 +52,14 @@ async def execute(
             transactions=transactions,
         )
     )
+    await asyncio.sleep(0)
     stored = DecidedBlock(
         header=block.header,
         certificate=encode(decision.certificate),
         transactions=tuple(transactions),
     )
     commit = await run_breathing(stage_block(chain.stored, stored, result))
-    await asyncio.sleep(0)  # Writing thousands of rows is a step of its own.
+    await asyncio.sleep(0)  # Writing thousands of rows is a step of its own, like those around it.
     write_commit(chain.stored, commit)
     publish_commit(chain.stored, commit)
     if has_node_entry(result.writes):
