@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from consensus.events import PrimarySuspected
+from consensus.messages import Suspicion
 from consensus.state import height_of, primary_at
 from crypto.votes import FIRST_VIEW
 from ledger.owed import owed_between
@@ -72,8 +73,12 @@ def _look(cluster: Cluster, host: Host, seen: Seen) -> None:
         pool = ledger_of(host).running.pool
         found = owed_between(pool, since_ms, before_ms, limit=RESEND_MAX)
         gossip(host, tuple(one.transaction.signed for one in found))
-    if finding.suspicion is not None and base != host.replica:
-        tell(host, PrimarySuspected(primary=base, reason=finding.suspicion))
+    suspicion = finding.suspicion
+    if any((one.fault.signer, one.fault.epoch) == watched[::-1] for one in host.evidence):
+        suspicion = Suspicion.EQUIVOCATING
+    is_news = host.replica not in host.state.complaints
+    if suspicion is not None and is_news and base != host.replica:
+        tell(host, PrimarySuspected(primary=base, reason=suspicion))
 
 
 def _is_near(cluster: Cluster) -> bool:
