@@ -31,6 +31,7 @@ ITEM_OVERHEAD_BYTES = 16
 BATCH_BYTES_MAX = SHARED_BYTES_MAX - 64
 REPEAT_MS = 1_000
 REPEAT_ENTRIES_MAX = 1_024
+LEFT_OVER_MAX = 64
 """How often, and among how many of the oldest, it is looked what has waited for too long."""
 
 BATCH_COST_BYTES = 8 << 10
@@ -82,14 +83,21 @@ def find_due(pool: Pool, now_ms: int, *, limit: int = REPEAT_ENTRIES_MAX) -> lis
     """Return what is sent once more now, looked at once a second.
 
     While blocks come, whatever they have not passed over is only waiting for its turn, and sending
-    it again would make everybody's longer. What came before its window is sent again as that
-    begins: until then others take little of it.
+    it again would make everybody's longer. A few that are left when blocks have just taken what
+    they could are sent at once, whatever their age: the others may never have heard of them. What
+    came before its window is sent again as that begins: until then others take little of it.
     """
     before_ms = now_ms - REPEAT_MS
     is_moving = pool.decided_ms > before_ms
     passed_ms = min(before_ms, pool.reached_ms - REPEAT_MS) if is_moving else before_ms
     waiting = pool.added_before(passed_ms, limit=limit)
-    due = {one.transaction.tx_id: one for one in waiting if is_due(now_ms - one.added_ms)}
+    has_stopped = before_ms - REPEAT_MS < pool.decided_ms <= before_ms
+    is_left_over = has_stopped and len(waiting) <= LEFT_OVER_MAX
+    due = {
+        one.transaction.tx_id: one
+        for one in waiting
+        if is_left_over or is_due(now_ms - one.added_ms)
+    }
     for one in pool.early():
         if before_ms < one.transaction.body.valid_from_ms <= now_ms:
             due[one.transaction.tx_id] = one

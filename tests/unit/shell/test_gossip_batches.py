@@ -111,6 +111,22 @@ def test_while_blocks_come_only_what_they_passed_over_is_sent_again() -> None:
     assert [one.transaction for one in stopped] == [behind]
 
 
+def test_what_the_last_blocks_left_over_is_sent_again_whatever_its_age() -> None:
+    """What was held back while blocks came must not wait for the next power of two."""
+    pool = Pool(PoolLimits(transactions_max=99, bytes_max=1 << 20, account_transactions_max=99))
+    chain, payload = Consortium(), Suspend(account_id=account_of(ADMIN), reason="test")
+    decided, left = (chain.transaction("identity.suspend", payload, ADMIN) for _ in range(2))
+    for added_ms, one in ((1_000, decided), (1_500, left)):
+        pool.add(one, (), added_ms)
+    pool.remove([decided.tx_id], decided_ms=6_000)
+
+    moving, stopped, later = (find_due(pool, now_ms) for now_ms in (6_900, 7_500, 8_600))
+
+    assert moving == []
+    assert [one.transaction for one in stopped] == [left], "it is six seconds old"
+    assert later == []
+
+
 def test_a_transaction_is_sent_again_after_1_2_4_8_seconds() -> None:
     due = [age_s for age_s in range(100) if is_due(age_s * 1_000 + 999)]
 
