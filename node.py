@@ -310,6 +310,7 @@ def connect(node: Node, routes: dict[int, Callable[[int, bytes], None]]) -> None
         node.stopping.set()
 
     node.intake.on_added = on_added
+    node.intake.is_checked = lambda one: recall(replica.proposals, one) is not None
     replica.bodies.wait_taken = partial(wait_taken, node.intake)
     node.upkeep.joining.on_arrived = on_arrived
     replica.on_fatal = on_fatal

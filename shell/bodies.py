@@ -12,7 +12,7 @@ from crypto.schema import Count, Size, decode, encode
 from ledger.errors import InvalidTransaction
 from ledger.exchange import SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
 from ledger.pool import Pool
-from ledger.transactions import Transaction, decode_transaction, signature_job
+from ledger.transactions import Transaction, decode_transaction, hash_signed, signature_job
 from p2p.errors import P2pError, RequestRefused
 from p2p.network import Network
 from shell.chain import Chain
@@ -178,16 +178,23 @@ async def _ask_transactions(bodies: Bodies, peer_id: int, hashes: Sequence[Diges
         log.info("no bodies", extra={"peer": peer_id, "reason": str(problem)})
         return []
     wanted = dict.fromkeys(hashes)
-    checked: list[Body] = []
+    fresh: list[Body] = []
+    found: list[Body] = []
     for item in items:
+        signed_hash = hash_signed(item.signed, bodies.chain.chain_id)
+        if signed_hash not in wanted:
+            continue
+        if (local := _local(bodies, signed_hash)) is not None:  # It came by itself meanwhile.
+            found.append(local)
+            continue
         try:
-            transaction = decode_transaction(item.signed, bodies.chain.chain_id)
+            transaction = decode_transaction(item.signed, bodies.chain.chain_id, signed_hash)
         except InvalidTransaction:
             continue
-        if transaction.signed_hash in wanted:
-            checked.append(Body(transaction=transaction, sidecars=item.sidecars))
-    valid = await bodies.verifier.is_valid([signature_job(one.transaction) for one in checked])
-    return [one for one, ok in zip(checked, valid, strict=True) if ok and _has_its_sidecars(one)]
+        fresh.append(Body(transaction=transaction, sidecars=item.sidecars))
+    valid = await bodies.verifier.is_valid([signature_job(one.transaction) for one in fresh])
+    good = [one for one, ok in zip(fresh, valid, strict=True) if ok and _has_its_sidecars(one)]
+    return [*found, *good]
 
 
 def _has_its_sidecars(body: Body) -> bool:

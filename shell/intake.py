@@ -51,7 +51,7 @@ SLICE_ITEMS: Final = 32
 
 TURN_ITEMS_MAX: Final = 512
 
-TAKEN_MS_MAX: Final = 50
+TAKEN_MS_MAX: Final = 250
 """How long a proposal waits for what has come in, before peers are asked for the same."""
 
 INDEFINITE: Final = (PoolError, UnknownSender, KeyInactive, TooEarly)
@@ -70,6 +70,11 @@ class Offer:
     is_gossip: bool
 
 
+def is_unchecked(_signed_hash: Digest) -> bool:
+    """Know of nothing that was checked before: until the node is connected."""
+    return False
+
+
 def ignore_added(_entries: Sequence[Entry], _is_gossip: bool) -> None:
     """Tell nobody: until the node is connected."""
 
@@ -77,8 +82,9 @@ def ignore_added(_entries: Sequence[Entry], _is_gossip: bool) -> None:
 class Intake:
     """Where transactions come in; they are taken in turns (`shell.gathering`).
 
-    `on_added(entries, is_gossip)` hears of what is new in the pool. At `full_at_ms` the pool last
-    turned one away for want of room.
+    `on_added(entries, is_gossip)` hears of what is new in the pool. `is_checked` tells whether the
+    signature behind a signed hash was found valid here already, for a proposal that named it. At
+    `full_at_ms` the pool last turned one away for want of room.
     """
 
     def __init__(self, *, chain: Chain, pool: Pool, verifier: Verifier, clock: Clock) -> None:
@@ -87,6 +93,7 @@ class Intake:
         self.verifier = verifier
         self.clock = clock
         self.on_added: Callable[[Sequence[Entry], bool], None] = ignore_added
+        self.is_checked: Callable[[Digest], bool] = is_unchecked
         self.full_at_ms: int | None = None
         self.offers = Gathering(work=partial(_take, self), items_max=TURN_ITEMS_MAX)
 
@@ -114,7 +121,9 @@ async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | Not
             await asyncio.sleep(0)
         outcomes.append(_admit(intake, offer))
     fresh = {one.signed_hash: one for one in outcomes if isinstance(one, Transaction)}
-    valid = await _find_valid(intake, tuple(fresh.values()))
+    known = {one for one in fresh if intake.is_checked(one)}
+    new = [one for signed_hash, one in fresh.items() if signed_hash not in known]
+    valid = known | await _find_valid(intake, new)
     added: dict[bool, list[Entry]] = {False: [], True: []}
     answers: list[Submitted | NotTaken] = []
     for offer, outcome in zip(offers, outcomes, strict=True):

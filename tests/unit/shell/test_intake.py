@@ -12,7 +12,7 @@ import pytest
 
 from api.ports import NotTaken, Submitted
 from crypto.envelopes import make_sidecar
-from crypto.signatures import Scheme
+from crypto.signatures import Scheme, SignatureJob
 from ledger.identity_payloads import DirectoryNote, ShareDirectory, Suspend
 from ledger.pool import Entry, Pool, PoolLimits
 from ledger.replay import Status
@@ -249,3 +249,23 @@ async def test_an_ed25519_signature_does_not_stand_for_a_p256_key(door: Door) ->
     answer = await door.submit(signed)
 
     assert isinstance(answer, NotTaken)
+
+
+async def test_what_a_proposal_had_checked_is_not_verified_again(door: Door) -> None:
+    signed = door.signed()
+    transaction = decode_transaction(signed, door.live.chain.chain_id)
+    jobs: list[int] = []
+
+    class Counting(Verifier):
+        async def is_valid(self, given: Sequence[SignatureJob]) -> list[bool]:
+            jobs.append(len(given))
+            return await super().is_valid(given)
+
+    door.intake.verifier = Counting(0)
+    door.intake.is_checked = {transaction.signed_hash}.__contains__
+
+    answer = await door.submit(signed, is_gossip=True)
+
+    assert isinstance(answer, Submitted)
+    assert len(door.intake.pool) == 1
+    assert sum(jobs) == 0
