@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from api.ports import NotTaken, Submitted
 from crypto.envelopes import make_sidecar
@@ -257,6 +258,7 @@ async def test_what_a_proposal_had_checked_is_not_verified_again(door: Door) -> 
     jobs: list[int] = []
 
     class Counting(Verifier):
+        @override
         async def is_valid(self, given: Sequence[SignatureJob]) -> list[bool]:
             jobs.append(len(given))
             return await super().is_valid(given)
