@@ -74,9 +74,11 @@ def found_devnet(
     parameters: Parameters | None = None,
     timeouts: Timeouts | None = None,
     hosts: Sequence[str] | None = None,
+    created_ms: int | None = None,
 ) -> None:
     """Hold the ceremony and write a node directory for each hospital, and one wallet for all.
 
+    It is held now, or at `created_ms`, which is before the first block of any chain made for it.
     `hosts` are the addresses of nodes that live in network namespaces; all share loopback without.
     The passphrase of a test consortium lies beside it: it guards nothing.
     """
@@ -93,7 +95,7 @@ def found_devnet(
     ]
     # Where nodes share cores, a process beside each for signatures is one more to share them.
     limits = Limits(verify_workers=0) if count > (os.cpu_count() or 1) else Limits()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = time.time_ns() // 1_000_000 if created_ms is None else created_ms
     document = found(
         founders,
         Invitation(

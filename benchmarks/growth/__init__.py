@@ -1,0 +1,1 @@
+"""How a consortium grows: big states, long chains, more members; how that is measured."""
