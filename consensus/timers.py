@@ -17,6 +17,9 @@ GATHERED_PER_DELAY: Final = 5
 DELAYS_MAX: Final = 10
 """Every five transactions of a block lengthen the next gathering by one delay, up to ten in all."""
 
+GATHER_PARTS: Final = 4
+"""A primary gathers for a quarter of the first view's timeout at the most."""
+
 CERTIFY_DELAYS: Final = 4
 """How long, in gathering delays, a block that only certifies waits for one that does more."""
 
@@ -33,12 +36,19 @@ def gather_delay_ms(state: ReplicaState) -> int:
     What a block costs beside its transactions is shared by more of them as more come (rule 14).
     """
     before = min(state.tip.transaction_count, GATHERED_PER_DELAY * (DELAYS_MAX - 1))
-    return state.config.gather_ms * (GATHERED_PER_DELAY + before) // GATHERED_PER_DELAY
+    config = state.config
+    grown_ms = config.gather_ms * (GATHERED_PER_DELAY + before) // GATHERED_PER_DELAY
+    return min(grown_ms, _longest_ms(config))
 
 
 def certify_delay_ms(state: ReplicaState) -> int:
     """Return how long the certificate of the tip's results waits for further transactions."""
-    return CERTIFY_DELAYS * state.config.gather_ms
+    return min(CERTIFY_DELAYS * state.config.gather_ms, _longest_ms(state.config))
+
+
+def _longest_ms(config: Config) -> int:
+    """Return what others bear of gathering: they count it into the time that a view may take."""
+    return timeout_ms(config, FIRST_VIEW) // GATHER_PARTS
 
 
 def set_timer(state: ReplicaState, kind: TimerKind, delay_ms: int) -> Effect:

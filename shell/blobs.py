@@ -8,7 +8,7 @@ when the entry expires. Bytes are verified against their content address before 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from ledger.records_payloads import SEALED_BYTES_MAX, StorageReceipt
 from ledger.records_state import Seal, get_record, get_seal, is_blob_live, seal_reads
 from ledger.serving import decide_serving
 from ledger.storage_receipts import storage_receipt_job, storage_receipt_payload
-from p2p.errors import P2pError, PeerRefused, RequestRefused
+from p2p.errors import P2pError, RequestRefused
 from p2p.network import Network
 from shell.chain import Chain
 from shell.clock import Clock
@@ -47,6 +47,7 @@ from storage.blobs import (
     remove_blob,
 )
 from storage.errors import BlobMismatch, StorageError
+from storage.files import disk_error
 from storage.slices import run_to_end
 from storage.uploads import Upload, begin_upload, finish_upload, suspend_upload, write_upload
 
@@ -122,7 +123,7 @@ async def put_blob(
             partial(local_leaves, blobs.workers, blobs.store, cid),
         )
     else:
-        receipts = await _take_in_and_pass_on(blobs, upload, chunks, wanted - 1)
+        receipts = await take_in_and_pass_on(blobs, upload, chunks, wanted - 1)
     receipts[int(blobs.replica)] = _promise(blobs, cid, size_bytes)
     return StorageReceipts(
         cid=cid,
@@ -207,12 +208,15 @@ async def _begin(blobs: Blobs, cid: Cid, size_bytes: int) -> Upload | None:
     return upload
 
 
-async def _take_in_and_pass_on(
+async def take_in_and_pass_on(
     blobs: Blobs, upload: Upload, chunks: AsyncIterator[bytes], count: int
 ) -> dict[int, bytes]:
-    """Store a stream that claims to be a blob, and `count` copies elsewhere meanwhile."""
+    """Store a stream that claims to be a blob, and `count` copies elsewhere meanwhile.
+
+    Who could not wait for a slow sender is asked again once the blob is whole.
+    """
     course = Course(
-        descriptor=os.open(upload.path, os.O_RDONLY | os.O_CLOEXEC),
+        descriptor=_opened(blobs, upload),
         written_bytes=upload.offset_bytes,
         size_bytes=upload.size_bytes,
     )
@@ -221,7 +225,7 @@ async def _take_in_and_pass_on(
     )
     try:
         await _write(blobs, upload, chunks, course)
-        return await copies
+        promises = await copies
     except BlobMismatch:
         end_course(course)
         await asyncio.wait([copies])  # The others find out as well, and keep nothing of it.
@@ -230,6 +234,22 @@ async def _take_in_and_pass_on(
         copies.cancel()
         await asyncio.wait([copies])
         os.close(course.descriptor)
+    if len(promises) < count:
+        leaves = partial(local_leaves, blobs.workers, blobs.store, upload.cid)
+        missing = count - len(promises)
+        promises |= await _copies(
+            blobs, upload.cid, upload.size_bytes, missing, leaves, besides=promises
+        )
+    return promises
+
+
+def _opened(blobs: Blobs, upload: Upload) -> int:
+    """Open what an upload writes for reading; an upload that has vanished is given up."""
+    try:
+        return os.open(upload.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as problem:
+        suspend_upload(blobs.store, upload)
+        raise disk_error(problem, upload.path) from problem
 
 
 async def _write(
@@ -260,10 +280,20 @@ async def _write(
 
 
 async def _copies(
-    blobs: Blobs, cid: Cid, size_bytes: int, count: int, open_leaves: OpenLeaves
+    blobs: Blobs,
+    cid: Cid,
+    size_bytes: int,
+    count: int,
+    open_leaves: OpenLeaves,
+    *,
+    besides: Collection[int] = (),
 ) -> dict[int, bytes]:
-    """Have up to `count` peers keep a copy, all at once; return their promises."""
-    peers, promises = iter(_keepers(blobs, cid)), dict[int, bytes]()
+    """Have up to `count` peers keep a copy, all at once; return their promises.
+
+    Peers in `besides` have one already.
+    """
+    peers = iter([one for one in _keepers(blobs, cid) if one not in besides])
+    promises: dict[int, bytes] = {}
 
     async def place_one() -> None:
         for peer_id in peers:  # One iterator for all: no peer is asked twice.
@@ -294,7 +324,7 @@ async def _push(
         if job is None:
             return None
         check_job(job)
-    except (PeerRefused, P2pError, DecodeError, CryptoError, StorageError) as problem:
+    except (P2pError, DecodeError, CryptoError, StorageError, OSError) as problem:
         log.warning("copy not placed", extra={"peer": peer_id, "reason": str(problem)})
         return None
     return stored.signature

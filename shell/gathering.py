@@ -6,7 +6,6 @@ time, and an idle one takes what comes at once.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,21 +45,31 @@ class Gathering(Generic[T, R]):
 
 async def take_part(gathering: Gathering[T, R], items: Sequence[T]) -> list[R]:
     """Return the results of the items once a turn has done them; raise what the turn raised."""
+    return await _wait_in_line(gathering, items)
+
+
+async def wait_done(gathering: Gathering[T, R], timeout_ms: int) -> None:
+    """Return when everything that came before has had its turn, or after `timeout_ms`.
+
+    What a turn raises is the affair of those whose items were in it: nothing of it is raised here.
+    """
+    if gathering.task is None:
+        return
+    results = _wait_in_line(gathering, ())
+    try:
+        await asyncio.wait([results], timeout=timeout_ms / 1000)
+    finally:
+        if not results.cancel() and not results.cancelled():
+            results.exception()  # It is told to others, and here it is not news.
+
+
+def _wait_in_line(gathering: Gathering[T, R], items: Sequence[T]) -> asyncio.Future[list[R]]:
     loop = asyncio.get_running_loop()
     portion: Portion[T, R] = Portion(items=items, results=loop.create_future())
     gathering.waiting.append(portion)
     if gathering.task is None:
         gathering.task = loop.create_task(_take_turns(gathering))
-    return await portion.results
-
-
-async def wait_done(gathering: Gathering[T, R], timeout_ms: int) -> None:
-    """Return when everything that came before has had its turn, or after `timeout_ms`."""
-    if gathering.task is None:
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_ms / 1000):
-            await take_part(gathering, ())
+    return portion.results
 
 
 async def _take_turns(gathering: Gathering[T, R]) -> None:

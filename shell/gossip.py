@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from crypto.errors import DecodeError
 from crypto.schema import decode, encode
@@ -32,7 +33,8 @@ BATCH_BYTES_MAX = SHARED_BYTES_MAX - 64
 REPEAT_MS = 1_000
 REPEAT_ENTRIES_MAX = 1_024
 LEFT_OVER_MAX = 64
-"""How often, and among how many of the oldest, it is looked what has waited for too long."""
+"""How often it is looked what has waited for too long; how many of the oldest are sent again, and
+how few are told whatever their age once blocks have stopped."""
 
 BATCH_COST_BYTES = 8 << 10
 """What a batch in hand costs beside its bytes: many tiny ones must pause their sender, too."""
@@ -90,14 +92,11 @@ def find_due(pool: Pool, now_ms: int, *, limit: int = REPEAT_ENTRIES_MAX) -> lis
     before_ms = now_ms - REPEAT_MS
     is_moving = pool.decided_ms > before_ms
     passed_ms = min(before_ms, pool.reached_ms - REPEAT_MS) if is_moving else before_ms
-    waiting = pool.added_before(passed_ms, limit=limit)
+    waiting = [one for one in pool.entries() if one.added_ms < passed_ms]
     has_stopped = before_ms - REPEAT_MS < pool.decided_ms <= before_ms
     is_left_over = has_stopped and len(waiting) <= LEFT_OVER_MAX
-    due = {
-        one.transaction.tx_id: one
-        for one in waiting
-        if is_left_over or is_due(now_ms - one.added_ms)
-    }
+    chosen = (one for one in waiting if is_left_over or is_due(now_ms - one.added_ms))
+    due = {one.transaction.tx_id: one for one in islice(chosen, limit)}
     for one in pool.early():
         if before_ms < one.transaction.body.valid_from_ms <= now_ms:
             due[one.transaction.tx_id] = one

@@ -61,6 +61,13 @@ Item = tuple[bytes, tuple[bytes, ...]]
 """A signed transaction and its sidecar contents, in the order its body lists them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The outcome of an item that a block has already: what is told of it is read afterwards."""
+
+    tx_id: Digest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Offer:
     """An item that came in, and whether a peer passed it on."""
@@ -105,7 +112,8 @@ async def submit(
     offers = [
         Offer(signed=signed, sidecars=sidecars, is_gossip=is_gossip) for signed, sidecars in items
     ]
-    return await take_part(intake.offers, offers)
+    outcomes = await take_part(intake.offers, offers)
+    return [_told(intake, one, is_gossip=is_gossip) for one in outcomes]
 
 
 async def wait_taken(intake: Intake) -> None:
@@ -113,9 +121,24 @@ async def wait_taken(intake: Intake) -> None:
     await wait_done(intake.offers, TAKEN_MS_MAX)
 
 
-async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | NotTaken]:
+def _told(
+    intake: Intake, outcome: Submitted | NotTaken | Decided, *, is_gossip: bool
+) -> Submitted | NotTaken:
+    """Return the answer to an outcome.
+
+    A receipt is read for whoever asks, outside the turn: one that the disk has damaged is raised to
+    nobody else.
+    """
+    if not isinstance(outcome, Decided):
+        return outcome
+    if is_gossip:  # A peer is told nothing.
+        return _pending(outcome.tx_id)
+    return Submitted(status=intake.chain.status(outcome.tx_id))
+
+
+async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | NotTaken | Decided]:
     """Do one turn: decode, check and verify everything, and pool what is good."""
-    outcomes: list[Transaction | Submitted | NotTaken] = []
+    outcomes: list[Transaction | Submitted | NotTaken | Decided] = []
     for index, offer in enumerate(offers):
         if index % SLICE_ITEMS == SLICE_ITEMS - 1:
             await asyncio.sleep(0)
@@ -125,7 +148,7 @@ async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | Not
     new = [one for signed_hash, one in fresh.items() if signed_hash not in known]
     valid = known | await _find_valid(intake, new)
     added: dict[bool, list[Entry]] = {False: [], True: []}
-    answers: list[Submitted | NotTaken] = []
+    answers: list[Submitted | NotTaken | Decided] = []
     for offer, outcome in zip(offers, outcomes, strict=True):
         if not isinstance(outcome, Transaction):
             answers.append(outcome)
@@ -141,7 +164,7 @@ async def _take(intake: Intake, offers: Sequence[Offer]) -> list[Submitted | Not
     return answers
 
 
-def _admit(intake: Intake, offer: Offer) -> Transaction | Submitted | NotTaken:
+def _admit(intake: Intake, offer: Offer) -> Transaction | Submitted | NotTaken | Decided:
     """Return a transaction that is worth verifying, or what is known without that."""
     tx_id: Digest | None = None
     sidecars, chain_id = offer.sidecars, intake.chain.chain_id
@@ -164,7 +187,7 @@ def _admit(intake: Intake, offer: Offer) -> Transaction | Submitted | NotTaken:
         check_sidecars(transaction, sidecars)
     except Replayed:
         assert tx_id is not None, "only a decoded transaction is a replay"
-        return _pending(tx_id) if offer.is_gossip else Submitted(status=intake.chain.status(tx_id))
+        return Decided(tx_id=tx_id)
     except InvalidTransaction as problem:
         return _not_taken(tx_id, problem)
     return transaction
@@ -206,9 +229,9 @@ def _log_pooled(added: Sequence[Entry], is_gossip: bool) -> None:
 
 def _pool_one(
     intake: Intake, transaction: Transaction, sidecars: tuple[bytes, ...], added: list[Entry]
-) -> Submitted | NotTaken:
+) -> Submitted | NotTaken | Decided:
     if intake.chain.replay.contains(transaction.tx_id, transaction.body.valid_until_ms):
-        return Submitted(status=intake.chain.status(transaction.tx_id))
+        return Decided(tx_id=transaction.tx_id)
     try:
         added.append(intake.pool.add(transaction, sidecars, intake.clock.now_ms()))
     except AlreadyPooled:

@@ -4,6 +4,7 @@ What a disk has changed is put aside at once, so that nobody is served from it a
 names the file, and a fetch mends it from a peer (`storage.fetches`).
 """
 
+import errno
 import os
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -60,8 +61,7 @@ def read_leaf(store: BlobStore, reader: BlobReader, position: int) -> bytes:
     Raises `BlobCorrupt`; the blob is out of service then, and the reader of no more use.
     """
     try:
-        count = os.preadv(reader.descriptor, [reader.buffer], position * LEAF_BYTES)
-        leaf = bytes(reader.buffer[:count])
+        leaf = _read_at(reader, position * LEAF_BYTES)
         check_leaf(reader.index, position, leaf)
     except (LeafMismatch, OSError) as problem:
         raise _damaged(store, reader.cid, reader.path, str(problem)) from problem
@@ -96,6 +96,17 @@ def check_blob(store: BlobStore, cid: Cid) -> Generator[None, None, None]:
             yield
     finally:
         close_blob(reader)
+
+
+def _read_at(reader: BlobReader, offset: int) -> bytes:
+    try:
+        count = os.preadv(reader.descriptor, [reader.buffer], offset)
+    except OSError as problem:
+        if problem.errno != errno.EINVAL:
+            raise
+        set_direct(reader.descriptor, is_direct=False)  # This disk wants it aligned otherwise.
+        count = os.preadv(reader.descriptor, [reader.buffer], offset)
+    return bytes(reader.buffer[:count])
 
 
 def _read_index(store: BlobStore, cid: Cid, size_bytes: int) -> LeafIndex:

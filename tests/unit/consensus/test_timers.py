@@ -8,7 +8,7 @@ from consensus.core import handle
 from consensus.effects import CancelTimer, RequestProposal
 from consensus.events import BacklogChanged, LoopLagged, Timer, TimerExpired, TimerKind
 from consensus.messages import Prepare, ViewChange
-from consensus.timers import gather_delay_ms, timeout_ms
+from consensus.timers import certify_delay_ms, gather_delay_ms, timeout_ms
 from crypto.votes import View
 from tests.unit.consensus.replicas import (
     BASE_MS,
@@ -75,6 +75,17 @@ def test_after_an_empty_block_the_chain_idles() -> None:
     decide_next(state, "empty", is_empty=True)
 
     assert state.instance.is_idle
+
+
+@pytest.mark.parametrize("gather_ms", [30, 100, 10_000])
+def test_gathering_leaves_most_of_the_first_views_time_to_agreement(gather_ms: int) -> None:
+    """Or a primary that keeps to its delays after a large block would be left at every height."""
+    state = replica(me=0)
+    state.config = replace(state.config, gather_ms=gather_ms)
+    state.tip = replace(state.tip, transaction_count=5_000)
+
+    assert gather_delay_ms(state) == BASE_MS // 4
+    assert certify_delay_ms(state) <= BASE_MS // 4
 
 
 @pytest.mark.parametrize(

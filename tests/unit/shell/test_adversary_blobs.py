@@ -1,8 +1,9 @@
 """Peers get the bytes they keep or serve, no longer than that; promises are about real bytes."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,18 +12,29 @@ import pytest
 from crypto.cid import Cid
 from crypto.hashing import Digest
 from crypto.record_ids import RecordId
-from crypto.schema import encode
+from crypto.schema import decode, encode
 from crypto.signatures import Scheme
 from crypto.unixfs import LEAF_BYTES, cid_of_stream
 from crypto.validators import ReplicaId
 from ledger.access_payloads import AccessGrant, AccessRevoke
-from p2p.errors import RequestRefused
-from shell.blobs import BlobOffer, Blobs, may_have, on_store, put_blob, sweep_once
+from p2p.errors import RequestRefused, RequestTimeout
+from shell.blobs import (
+    BlobOffer,
+    Blobs,
+    Stored,
+    may_have,
+    on_store,
+    put_blob,
+    sweep_once,
+    take_in_and_pass_on,
+)
 from shell.clock import Clock
 from shell.fetching import LeafRange, on_index, on_read
 from storage.blobs import BlobLimits, has_blob, open_blobs
-from storage.errors import BlobMismatch
+from storage.errors import BlobMismatch, DiskFailed
 from storage.sidecars import close_sidecars
+from storage.slices import run_to_end
+from storage.uploads import begin_upload
 from tests.unit.ledger.record_samples import DOCTOR, PATIENT, SOUTH_DOCTOR
 from tests.unit.ledger.small_consortium import account_of, seed, signing_key
 from tests.unit.shell.live_chain import LiveChain, make_live_chain
@@ -49,6 +61,36 @@ class Keeper:
         payload = AccessRevoke(pseudonym=account_of(PATIENT), grant=self.grant_id)
         receipt = await self.live.submit("access.revoke", payload, PATIENT)
         assert receipt.accepted, receipt.code
+
+
+@dataclass(slots=True)
+class ImpatientPeers:
+    """A peer that gives up at its first upload when nothing comes, and takes in the next."""
+
+    live: LiveChain
+    gave_up: asyncio.Event = field(default_factory=asyncio.Event)
+    got: bytes = b""
+
+    def connected(self) -> tuple[int, ...]:
+        return (SERVER,)
+
+    async def stream_push(
+        self, peer_id: int, _kind: int, header: bytes, chunks: AsyncIterator[bytes]
+    ) -> bytes:
+        if not self.gave_up.is_set():
+            await anext(chunks)
+            self.gave_up.set()
+            raise RequestTimeout("no progress for 30 s")
+        self.got = b"".join([chunk async for chunk in chunks])
+        offer = decode(BlobOffer, header)
+        promise = self.live.hospitals.receipt(peer_id, offer.cid, offer.size_bytes)
+        return encode(Stored(signature=promise.signature))
+
+
+async def slowly(content: bytes, may_go_on: asyncio.Event) -> AsyncIterator[bytes]:
+    yield content[:LEAF_BYTES]
+    await may_go_on.wait()
+    yield content[LEAF_BYTES:]
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -138,6 +180,32 @@ async def test_a_copy_held_for_a_reader_goes_when_the_right_ends(keeper: Keeper)
 
     assert before
     assert not has_blob(serving.store, keeper.cid)
+
+
+async def test_a_sender_slower_than_peers_wait_has_its_copies_in_the_end(keeper: Keeper) -> None:
+    """A peer that hears nothing for half a minute gives up; the blob arrives all the same."""
+    content = seed("slow") * (2 * LEAF_BYTES // 32)
+    cid, peers = cid_of_stream(io.BytesIO(content)), ImpatientPeers(keeper.live)
+    keeper.blobs.network = cast("Any", peers)
+
+    stored = await put_blob(keeper.blobs, cid, len(content), slowly(content, peers.gave_up))
+
+    assert [node for node, _ in stored.receipts] == [KEEPER, SERVER]
+    assert stored.wanted == 2
+    assert peers.got == content
+
+
+async def test_an_upload_that_vanishes_leaves_no_place_taken(keeper: Keeper) -> None:
+    content = seed("vanished") * (2 * LEAF_BYTES // 32)
+    cid, store = cid_of_stream(io.BytesIO(content)), keeper.blobs.store
+    upload = run_to_end(begin_upload(store, cid, len(content)))
+    assert upload is not None
+    upload.path.unlink()
+
+    with pytest.raises(DiskFailed):
+        await take_in_and_pass_on(keeper.blobs, upload, pieces(content), 0)
+
+    assert store.under_way == {}
 
 
 async def test_no_promise_is_given_about_another_size_than_the_blob_has(keeper: Keeper) -> None:

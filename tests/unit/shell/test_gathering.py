@@ -135,6 +135,34 @@ async def test_waiting_for_turns_has_an_end_and_breaks_nothing_off() -> None:
     assert await slow == [-1]
 
 
+async def test_what_a_turn_raises_is_not_raised_to_whoever_only_waits_for_it() -> None:
+    """A proposal's check waits for turns: what a client brought must not end the node there."""
+    counter = Counter()
+    gathering = gathering_of(counter)
+    failing = asyncio.create_task(take_part(gathering, [13]))
+    await asyncio.sleep(0)
+
+    await wait_done(gathering, 10_000)
+
+    assert isinstance((await asyncio.gather(failing, return_exceptions=True))[0], ValueError)
+
+
+async def test_turns_that_are_broken_off_do_not_break_off_whoever_waits_for_them() -> None:
+    counter = Counter()
+    gathering = gathering_of(counter, items_max=1)
+    counter.may_go.clear()
+    first = asyncio.create_task(take_part(gathering, [1]))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(wait_done(gathering, 10_000))
+    await asyncio.sleep(0)
+    assert gathering.task is not None
+
+    gathering.task.cancel()
+
+    await waiting
+    assert first.cancelled()
+
+
 async def test_nobody_waits_where_nothing_is_under_way() -> None:
     counter = Counter()
 

@@ -127,6 +127,20 @@ def test_what_the_last_blocks_left_over_is_sent_again_whatever_its_age() -> None
     assert later == []
 
 
+@pytest.mark.parametrize("added_ms", [1_000, 90_000], ids=["not due itself", "clock stepped back"])
+def test_what_is_due_is_found_behind_what_is_not(added_ms: int) -> None:
+    """One account can have a thousand waiting for their time, and others wait behind them."""
+    pool = Pool(PoolLimits(transactions_max=99, bytes_max=1 << 20, account_transactions_max=99))
+    chain, payload = Consortium(), Suspend(account_id=account_of(ADMIN), reason="test")
+    first, second = (chain.transaction("identity.suspend", payload, ADMIN) for _ in range(2))
+    pool.add(first, (), added_ms)
+    pool.add(second, (), 2_000)
+
+    due = find_due(pool, 4_050, limit=1)
+
+    assert [one.transaction for one in due] == [second]
+
+
 def test_a_transaction_is_sent_again_after_1_2_4_8_seconds() -> None:
     due = [age_s for age_s in range(100) if is_due(age_s * 1_000 + 999)]
 

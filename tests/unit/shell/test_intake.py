@@ -22,6 +22,8 @@ from shell.chain import wait_height, wait_receipt
 from shell.clock import Clock
 from shell.intake import Intake, submit
 from shell.verifier import Verifier
+from storage.errors import ReceiptsCorrupt
+from storage.keys import receipt_key
 from storage.sidecars import close_sidecars
 from tests.unit.ledger.record_samples import DOCTOR, PATIENT, SOUTH_DOCTOR
 from tests.unit.ledger.small_consortium import account_of
@@ -98,6 +100,27 @@ async def test_a_decided_transaction_gives_the_same_receipt_back(door: Door) -> 
     assert again.status.receipt == receipt
     assert len(door.intake.pool) == 0
     assert door.told == []
+
+
+async def test_a_receipt_that_the_disk_damaged_is_the_affair_of_who_asks_for_it(
+    door: Door,
+) -> None:
+    """Others came in the same turn, and are answered."""
+    signed, stored = door.signed(), door.live.chain.stored
+    await door.live.decide(decode_transaction(signed, door.live.chain.chain_id))
+    stored.database.delete(receipt_key(door.live.chain.tip.height, 0))
+
+    damaged, fresh, gossiped = await asyncio.gather(
+        door.submit(signed),
+        door.submit(door.signed()),
+        door.submit(signed, is_gossip=True),
+        return_exceptions=True,
+    )
+
+    assert isinstance(damaged, ReceiptsCorrupt)
+    assert isinstance(fresh, Submitted)
+    assert isinstance(gossiped, Submitted)
+    assert door.told == [(1, False)]
 
 
 async def test_the_same_bytes_twice_in_one_batch_are_verified_and_told_once(door: Door) -> None:

@@ -54,6 +54,7 @@ from storage.fetches import (
     recover_aside,
     suspend_fetch,
 )
+from storage.files import aligned_buffer
 from storage.slices import run_to_end
 from storage.uploads import (
     Upload,
@@ -473,6 +474,20 @@ def test_good_leaves_before_a_bad_one_are_served(store: BlobStore) -> None:
     with pytest.raises(BlobCorrupt):
         read_leaf(store, reader, 1)
     close_blob(reader)
+
+
+def test_a_disk_that_wants_memory_aligned_otherwise_does_not_damage_a_blob(
+    store: BlobStore,
+) -> None:
+    cid = put(store, LARGE)
+    reader = open_blob(store, cid)
+    reader.buffer = aligned_buffer(LEAF_BYTES + 1)[1:]
+
+    leaf = read_leaf(store, reader, 1)
+    close_blob(reader)
+
+    assert leaf == leaf_of(LARGE, 1)
+    assert has_blob(store, cid)
 
 
 def test_a_bad_leaf_is_mended_from_a_peer_and_only_that_one(store: BlobStore) -> None:
