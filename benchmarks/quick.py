@@ -26,7 +26,7 @@ from benchmarks.unit_costs import verify_us
 KIND: Final = "access.grant"
 SHARES: Final = {"grant": 1}
 SEED: Final = 1
-PATIENTS: Final = 1_200
+PATIENTS: Final = 4_000
 DOCTORS: Final = 32
 DRIVERS: Final = 2
 WINDOW: Final = 2_000
