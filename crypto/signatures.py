@@ -192,8 +192,11 @@ def check_job(job: SignatureJob) -> None:
 def remember_valid(job: SignatureJob) -> None:
     """Let `check_job` answer at once for a job that a worker process has found valid.
 
-    The answer is the same without it; only the time differs.
+    The answer is the same without it; only the time differs. What is known already displaces
+    nothing: a peer may send one valid vote as often as it likes.
     """
+    if job in _VALID:
+        return
     if len(_VALID) >= VALID_REMEMBERED_MAX:
         del _VALID[next(iter(_VALID))]
     _VALID[job] = None

@@ -36,6 +36,7 @@ from shell.leaves import (
     follow,
     local_leaves,
     note_written,
+    open_in_thread,
     write_leaves,
 )
 from storage.blobs import (
@@ -48,7 +49,6 @@ from storage.blobs import (
 )
 from storage.errors import BlobMismatch, StorageError
 from storage.files import disk_error
-from storage.slices import run_to_end
 from storage.uploads import Upload, begin_upload, finish_upload, suspend_upload, write_upload
 
 log = logging.getLogger("medledger.blobs")
@@ -57,6 +57,9 @@ UNREFERENCED_MS: Final = 24 * 3600 * 1000
 ENTRIES_SCANNED_MAX: Final = 1_024
 WORKERS: Final = 4
 """Threads that hash and write what comes in bulk: their own, so that no block waits for one."""
+
+PASSED_ON_MAX: Final = 4
+"""Uploads passed on while they arrive: a slow sender keeps a place at other nodes for as long."""
 
 OpenLeaves: TypeAlias = Callable[[], AsyncGenerator[bytes]]
 """Opens the leaves of a blob anew, from the first one on."""
@@ -88,7 +91,7 @@ class Blobs:
     """The blob store with what carries its contents between nodes.
 
     `vote_key` returns the key in force; `arriving` holds one lock per blob under way, so that two
-    readers fetch it once.
+    readers fetch it once. `passed_on` counts the uploads that others get while they arrive.
     """
 
     store: BlobStore
@@ -98,6 +101,7 @@ class Blobs:
     replica: ReplicaId
     vote_key: Callable[[], SigningKey]
     arriving: dict[Cid, asyncio.Lock] = field(default_factory=dict)
+    passed_on: int = 0
     workers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(WORKERS, thread_name_prefix="bulk")
     )
@@ -108,22 +112,20 @@ async def put_blob(
 ) -> StorageReceipts:
     """Store a blob here and at f other hospitals; return who has promised to keep it.
 
-    The others get each leaf as soon as it is here. Fewer than f + 1 receipts mean that others could
-    not be reached: the caller decides whether to go on. Raises a `StorageError` for bytes that are
-    not the blob, or that find no room.
+    The others get each leaf as soon as it is here; where they cannot wait for it, or too much is on
+    its way, the copies are made once the blob is whole. Fewer than f + 1 receipts mean that others
+    could not be reached: the caller decides whether to go on. Raises a `StorageError` for bytes
+    that are not the blob, or that find no room.
     """
     wanted = blobs.chain.quorum().weak
     upload = await _begin(blobs, cid, size_bytes)
-    if upload is None:
-        receipts = await _copies(
-            blobs,
-            cid,
-            size_bytes,
-            wanted - 1,
-            partial(local_leaves, blobs.workers, blobs.store, cid),
-        )
-    else:
+    receipts: dict[int, bytes] = {}
+    if upload is not None:
         receipts = await take_in_and_pass_on(blobs, upload, chunks, wanted - 1)
+    missing = wanted - 1 - len(receipts)
+    if missing > 0:
+        leaves = partial(local_leaves, blobs.workers, blobs.store, cid)
+        receipts |= await _copies(blobs, cid, size_bytes, missing, leaves, besides=receipts)
     receipts[int(blobs.replica)] = _promise(blobs, cid, size_bytes)
     return StorageReceipts(
         cid=cid,
@@ -202,7 +204,8 @@ def _is_serving(blobs: Blobs, seal: Seal, replica: int) -> bool:
 
 async def _begin(blobs: Blobs, cid: Cid, size_bytes: int) -> Upload | None:
     """Open an upload, going on where an earlier one broke off; None if the blob is here."""
-    upload = await asyncio.to_thread(run_to_end, begin_upload(blobs.store, cid, size_bytes))
+    steps = begin_upload(blobs.store, cid, size_bytes)
+    upload = await open_in_thread(steps, partial(suspend_upload, blobs.store))
     if upload is None and blob_size(blobs.store, cid) != size_bytes:
         raise BlobMismatch(f"{size_bytes} bytes are announced; the blob has another size")
     return upload
@@ -213,34 +216,30 @@ async def take_in_and_pass_on(
 ) -> dict[int, bytes]:
     """Store a stream that claims to be a blob, and `count` copies elsewhere meanwhile.
 
-    Who could not wait for a slow sender is asked again once the blob is whole.
+    Of many uploads only a few are passed on as they come.
     """
+    early = count if blobs.passed_on < PASSED_ON_MAX else 0
     course = Course(
         descriptor=_opened(blobs, upload),
         written_bytes=upload.offset_bytes,
         size_bytes=upload.size_bytes,
     )
     copies = asyncio.create_task(
-        _copies(blobs, upload.cid, upload.size_bytes, count, partial(follow, course))
+        _copies(blobs, upload.cid, upload.size_bytes, early, partial(follow, course))
     )
+    blobs.passed_on += early > 0
     try:
         await _write(blobs, upload, chunks, course)
-        promises = await copies
+        return await copies
     except BlobMismatch:
         end_course(course)
         await asyncio.wait([copies])  # The others find out as well, and keep nothing of it.
         raise
     finally:
+        blobs.passed_on -= early > 0
         copies.cancel()
         await asyncio.wait([copies])
         os.close(course.descriptor)
-    if len(promises) < count:
-        leaves = partial(local_leaves, blobs.workers, blobs.store, upload.cid)
-        missing = count - len(promises)
-        promises |= await _copies(
-            blobs, upload.cid, upload.size_bytes, missing, leaves, besides=promises
-        )
-    return promises
 
 
 def _opened(blobs: Blobs, upload: Upload) -> int:

@@ -58,7 +58,7 @@ class BodiesMissing(Exception):
     """Nobody who was asked had what the proposal names."""
 
 
-async def no_wait() -> None:
+async def no_wait(_wanted: Iterable[Digest]) -> None:
     """Wait for nothing: until the node is connected."""
 
 
@@ -67,7 +67,8 @@ class Bodies:
     """Where bodies come from: the pool first, then whoever promised to have them.
 
     `recall` returns the body of a proposal that was made durable here, `get_sidecar` the content
-    of a stored sidecar, and `wait_taken` waits a little for what has come in and is being checked.
+    of a stored sidecar, and `wait_taken` waits a little for what has come in and is being checked,
+    if what is wanted may be among it.
     """
 
     chain: Chain
@@ -76,7 +77,7 @@ class Bodies:
     network: Network
     recall: Callable[[Digest], Body | None]
     get_sidecar: Callable[[Digest], bytes | None]
-    wait_taken: Callable[[], Awaitable[None]] = no_wait
+    wait_taken: Callable[[Iterable[Digest]], Awaitable[None]] = no_wait
 
 
 async def find_bodies(
@@ -88,7 +89,7 @@ async def find_bodies(
     """
     found = _find_here(bodies, hashes)
     if len(found) < len(hashes):  # What is missing may be here, and only not checked yet.
-        await bodies.wait_taken()
+        await bodies.wait_taken([one for one in hashes if one not in found])
         found = _find_here(bodies, hashes)
     for peer_id in _in_turn(holders, bodies.network.connected()):
         await _ask_while_it_helps(bodies, peer_id, hashes, found)

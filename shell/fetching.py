@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Final
 
 from crypto.cid import Cid, encode_cid_text
@@ -20,7 +21,7 @@ from ledger.records_state import get_seal
 from p2p.errors import P2pError, PeerUnreachable, RequestRefused
 from shell.blobs import Blobs, may_have
 from shell.kinds import Kind
-from shell.leaves import local_leaves, write_leaves
+from shell.leaves import local_leaves, open_in_thread, write_leaves
 from storage.blob_reads import close_blob, open_blob
 from storage.blobs import has_blob, is_erased
 from storage.errors import BlobCorrupt, BlobErased, BlobMissing, StorageError
@@ -150,7 +151,9 @@ async def _fetch_from(blobs: Blobs, peer_id: int, cid: Cid) -> None:
     index = decode(LeafIndex, reply)
     if index.cid != cid:
         raise InvalidLeafIndex(f"node {peer_id} answers with the index of another blob")
-    fetch: Fetch | None = await asyncio.to_thread(run_to_end, begin_fetch(blobs.store, index))
+    fetch: Fetch | None = await open_in_thread(
+        begin_fetch(blobs.store, index), partial(suspend_fetch, blobs.store)
+    )
     if fetch is None:
         return
     try:

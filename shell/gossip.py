@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field
 from itertools import islice
 
+from api.ports import NotTaken, Submitted
 from crypto.errors import DecodeError
 from crypto.schema import decode, encode
+from ledger.errors import NotSigned
 from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch, SubmitItem
 from ledger.pool import Entry, Pool
 from p2p.errors import P2pError, RequestRefused
@@ -44,7 +46,9 @@ ITEM_US = 50
 
 LARGE_BYTES_MAX = 5 << 20
 
-TakeItems = Callable[[Sequence[tuple[bytes, tuple[bytes, ...]]]], Awaitable[object]]
+TakeItems = Callable[
+    [Sequence[tuple[bytes, tuple[bytes, ...]]]], Awaitable[Sequence[Submitted | NotTaken]]
+]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,7 +144,9 @@ async def on_large_batch(
     except DecodeError as problem:
         gossip.malformed[peer_id] = gossip.malformed.get(peer_id, 0) + 1
         raise RequestRefused("malformed") from problem
-    await gossip.take([(item.signed, item.sidecars) for item in batch.items])
+    if len(batch.items) > 1:  # What fits beside others travels in a frame, and is counted there.
+        raise RequestRefused("malformed")
+    await _take_items(gossip, peer_id, batch)
     return b""
 
 
@@ -214,9 +220,20 @@ async def _push(gossip: Gossip, peer_id: int, batch: bytes) -> None:
 
 async def _take(gossip: Gossip, peer_id: int, batch: SubmitBatch, size_bytes: int) -> None:
     try:
-        await gossip.take([(item.signed, item.sidecars) for item in batch.items])
+        await _take_items(gossip, peer_id, batch)
     finally:
         gossip.network.release(peer_id, size_bytes)
+
+
+async def _take_items(gossip: Gossip, peer_id: int, batch: SubmitBatch) -> None:
+    """Hand a batch in; a peer that passes on what nobody signed has not checked it."""
+    answers = await gossip.take([(item.signed, item.sidecars) for item in batch.items])
+    is_unsigned = [isinstance(one, NotTaken) and one.code == NotSigned.code for one in answers]
+    if any(is_unsigned):
+        allowance = gossip.allowances.setdefault(peer_id, Allowance(at_s=time.monotonic()))
+        for _ in range(sum(is_unsigned)):
+            spend(allowance, 0, is_invalid=True)
+        rest_if_spent(gossip.network, peer_id, allowance)
 
 
 def _spawn(gossip: Gossip, work: "asyncio._CoroutineLike[None]") -> None:

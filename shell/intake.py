@@ -7,7 +7,7 @@ turns away may be offered again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -51,6 +51,8 @@ SLICE_ITEMS: Final = 32
 
 TURN_ITEMS_MAX: Final = 512
 
+TURNED_AWAY_MAX: Final = 4_096
+
 TAKEN_MS_MAX: Final = 250
 """How long a proposal waits for what has come in, before peers are asked for the same."""
 
@@ -91,7 +93,8 @@ class Intake:
 
     `on_added(entries, is_gossip)` hears of what is new in the pool. `is_checked` tells whether the
     signature behind a signed hash was found valid here already, for a proposal that named it. At
-    `full_at_ms` the pool last turned one away for want of room.
+    `full_at_ms` the pool last turned one away for want of room. `turned_away` are signed hashes of
+    the latest that the pool did not take, though a block may have them.
     """
 
     def __init__(self, *, chain: Chain, pool: Pool, verifier: Verifier, clock: Clock) -> None:
@@ -102,6 +105,7 @@ class Intake:
         self.on_added: Callable[[Sequence[Entry], bool], None] = ignore_added
         self.is_checked: Callable[[Digest], bool] = is_unchecked
         self.full_at_ms: int | None = None
+        self.turned_away: dict[Digest, None] = {}
         self.offers = Gathering(work=partial(_take, self), items_max=TURN_ITEMS_MAX)
 
 
@@ -116,9 +120,14 @@ async def submit(
     return [_told(intake, one, is_gossip=is_gossip) for one in outcomes]
 
 
-async def wait_taken(intake: Intake) -> None:
-    """Wait, not for long, until what has come in before is in the pool or turned away."""
-    await wait_done(intake.offers, TAKEN_MS_MAX)
+async def wait_taken(intake: Intake, wanted: Iterable[Digest]) -> None:
+    """Wait, not for long, until what has come in before is in the pool or turned away.
+
+    Nobody waits for what was turned away already: who signs one body twice and shows each node
+    another signature would hold up every block.
+    """
+    if not all(one in intake.turned_away for one in wanted):
+        await wait_done(intake.offers, TAKEN_MS_MAX)
 
 
 def _told(
@@ -175,6 +184,7 @@ def _admit(intake: Intake, offer: Offer) -> Transaction | Submitted | NotTaken |
         transaction = decode_transaction(offer.signed, chain_id, signed_hash)
         tx_id = transaction.tx_id
         if intake.pool.find(tx_id) is not None:
+            _note_turned_away(intake, signed_hash)
             return _pending(tx_id)
         check_admission(
             transaction,
@@ -235,12 +245,21 @@ def _pool_one(
     try:
         added.append(intake.pool.add(transaction, sidecars, intake.clock.now_ms()))
     except AlreadyPooled:
+        if intake.pool.get(transaction.signed_hash) is None:
+            _note_turned_away(intake, transaction.signed_hash)
         return _pending(transaction.tx_id)
     except PoolError as problem:
+        _note_turned_away(intake, transaction.signed_hash)
         if isinstance(problem, PoolFull):
             intake.full_at_ms = intake.clock.now_ms()
         return _not_taken(transaction.tx_id, problem)
     return _pending(transaction.tx_id)
+
+
+def _note_turned_away(intake: Intake, signed_hash: Digest) -> None:
+    intake.turned_away[signed_hash] = None
+    if len(intake.turned_away) > TURNED_AWAY_MAX:
+        del intake.turned_away[next(iter(intake.turned_away))]
 
 
 def _pending(tx_id: Digest) -> Submitted:

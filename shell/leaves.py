@@ -7,7 +7,7 @@ hashing what is put into it.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -17,8 +17,10 @@ from crypto.unixfs import LEAF_BYTES
 from storage.blob_reads import close_blob, open_blob, read_leaf
 from storage.blobs import BlobStore
 from storage.files import aligned_buffer
+from storage.slices import run_to_end
 
 Result = TypeVar("Result")
+Transfer = TypeVar("Transfer")
 
 RECENT_LEAVES: Final = 4
 """Leaves of an upload that are kept for those who follow; who is slower reads them back."""
@@ -50,7 +52,7 @@ def note_written(course: Course, leaf: bytes) -> None:
 
 
 def end_course(course: Course) -> None:
-    """Let those who follow know that nothing more will be written."""
+    """Let those who follow know that the upload came to nothing."""
     course.is_ended = True
     _wake(course)
 
@@ -58,15 +60,16 @@ def end_course(course: Course) -> None:
 async def follow(course: Course) -> AsyncGenerator[bytes]:
     """Yield an upload's leaves from the first one on, each as soon as it is written.
 
-    They are not verified: whoever takes them does that. Where the upload ends early they end.
+    They are not verified: whoever takes them does that. Where the upload ends early they end, even
+    if all is written: it was found not to be the blob, and nobody needs the rest.
     """
     start = 0
     while start < course.size_bytes:
         end = min(start + LEAF_BYTES, course.size_bytes)
-        while course.written_bytes < end:
-            if course.is_ended:
-                return
+        while course.written_bytes < end and not course.is_ended:
             await course.moved.wait()
+        if course.is_ended:
+            return
         leaf = course.recent.get(start)
         if leaf is None:
             leaf = await asyncio.to_thread(os.pread, course.descriptor, LEAF_BYTES, start)
@@ -138,6 +141,28 @@ async def local_leaves(
         if reading is not None:
             await _settled(reading)
         close_blob(reader)
+
+
+async def open_in_thread(
+    steps: Generator[object, None, Transfer | None], suspend: Callable[[Transfer], None]
+) -> Transfer | None:
+    """Run what opens a transfer to its end in a thread; a peer may take its wish back meanwhile.
+
+    The thread cannot be stopped. What it opens for somebody who has gone is suspended at once, or
+    it would keep its place in the store until the node starts anew.
+    """
+    opening = asyncio.get_running_loop().run_in_executor(None, run_to_end, steps)
+
+    def give_up(opened: asyncio.Future[Transfer | None]) -> None:
+        transfer = None if opened.cancelled() or opened.exception() else opened.result()
+        if transfer is not None:
+            suspend(transfer)
+
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(give_up)
+        raise
 
 
 def _start(

@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 from crypto.cid import Cid
 from crypto.hashing import Digest
@@ -19,6 +21,7 @@ from crypto.validators import ReplicaId
 from ledger.access_payloads import AccessGrant, AccessRevoke
 from p2p.errors import RequestRefused, RequestTimeout
 from shell.blobs import (
+    PASSED_ON_MAX,
     BlobOffer,
     Blobs,
     Stored,
@@ -32,14 +35,17 @@ from shell.clock import Clock
 from shell.fetching import LeafRange, on_index, on_read
 from storage.blobs import BlobLimits, has_blob, open_blobs
 from storage.errors import BlobMismatch, DiskFailed
+from storage.files import SystemFiles
 from storage.sidecars import close_sidecars
 from storage.slices import run_to_end
 from storage.uploads import begin_upload
 from tests.unit.ledger.record_samples import DOCTOR, PATIENT, SOUTH_DOCTOR
 from tests.unit.ledger.small_consortium import account_of, seed, signing_key
+from tests.unit.p2p.loopback import until
 from tests.unit.shell.live_chain import LiveChain, make_live_chain
 
 KEEPER, SERVER, STRANGER = 0, 1, 3
+ENOUGH_S = 10.0
 
 
 @dataclass(slots=True)
@@ -64,11 +70,13 @@ class Keeper:
 
 
 @dataclass(slots=True)
-class ImpatientPeers:
-    """A peer that gives up at its first upload when nothing comes, and takes in the next."""
+class Peers:
+    """A peer that keeps whatever it is given; an impatient one gives up its first upload."""
 
     live: LiveChain
+    is_impatient: bool = False
     gave_up: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: int = 0
     got: bytes = b""
 
     def connected(self) -> tuple[int, ...]:
@@ -77,7 +85,8 @@ class ImpatientPeers:
     async def stream_push(
         self, peer_id: int, _kind: int, header: bytes, chunks: AsyncIterator[bytes]
     ) -> bytes:
-        if not self.gave_up.is_set():
+        self.begun += 1
+        if self.is_impatient and not self.gave_up.is_set():
             await anext(chunks)
             self.gave_up.set()
             raise RequestTimeout("no progress for 30 s")
@@ -87,10 +96,27 @@ class ImpatientPeers:
         return encode(Stored(signature=promise.signature))
 
 
+class HeldFiles(SystemFiles):
+    """A disk that makes no file before it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    @override
+    def create(self, path: Path) -> int:
+        self.begun.set()
+        self.may_go_on.wait(ENOUGH_S)
+        return super().create(path)
+
+
 async def slowly(content: bytes, may_go_on: asyncio.Event) -> AsyncIterator[bytes]:
     yield content[:LEAF_BYTES]
     await may_go_on.wait()
     yield content[LEAF_BYTES:]
+
+
+def is_begun(path: Path) -> bool:
+    return path.exists() and path.stat().st_size >= LEAF_BYTES
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -185,7 +211,7 @@ async def test_a_copy_held_for_a_reader_goes_when_the_right_ends(keeper: Keeper)
 async def test_a_sender_slower_than_peers_wait_has_its_copies_in_the_end(keeper: Keeper) -> None:
     """A peer that hears nothing for half a minute gives up; the blob arrives all the same."""
     content = seed("slow") * (2 * LEAF_BYTES // 32)
-    cid, peers = cid_of_stream(io.BytesIO(content)), ImpatientPeers(keeper.live)
+    cid, peers = cid_of_stream(io.BytesIO(content)), Peers(keeper.live, is_impatient=True)
     keeper.blobs.network = cast("Any", peers)
 
     stored = await put_blob(keeper.blobs, cid, len(content), slowly(content, peers.gave_up))
@@ -193,6 +219,50 @@ async def test_a_sender_slower_than_peers_wait_has_its_copies_in_the_end(keeper:
     assert [node for node, _ in stored.receipts] == [KEEPER, SERVER]
     assert stored.wanted == 2
     assert peers.got == content
+
+
+async def test_slow_uploads_keep_few_places_at_other_nodes(keeper: Keeper) -> None:
+    """Readers are served by way of the same places."""
+    blobs, peers, may_go_on = keeper.blobs, Peers(keeper.live), asyncio.Event()
+    blobs.network = cast("Any", peers)
+    count = PASSED_ON_MAX + 1
+    contents = [seed(f"slow {number}") * (2 * LEAF_BYTES // 32) for number in range(count)]
+    uploads = [
+        asyncio.create_task(
+            put_blob(blobs, cid_of_stream(io.BytesIO(one)), len(one), slowly(one, may_go_on))
+        )
+        for one in contents
+    ]
+    sizes = blobs.store.under_way
+    await until(lambda: len(sizes) == count and all(is_begun(path) for path in tuple(sizes)))
+    begun = peers.begun
+    may_go_on.set()
+
+    stored = await asyncio.gather(*uploads)
+
+    assert begun == PASSED_ON_MAX
+    assert peers.begun == count
+    assert all([node for node, _ in one.receipts] == [KEEPER, SERVER] for one in stored)
+    assert blobs.passed_on == 0
+
+
+async def test_an_upload_that_its_peer_takes_back_at_once_keeps_no_place(keeper: Keeper) -> None:
+    """Sixty-four of them would be all the places there are, until the node starts anew."""
+    files, store = HeldFiles(), keeper.blobs.store
+    store.files = files
+    content = seed("taken back") * (2 * LEAF_BYTES // 32)
+    offer = encode(BlobOffer(cid=cid_of_stream(io.BytesIO(content)), size_bytes=len(content)))
+    upload = asyncio.create_task(on_store(keeper.blobs, SERVER, offer, pieces(content)))
+    await asyncio.to_thread(files.begun.wait, ENOUGH_S)
+    upload.cancel()
+    await asyncio.wait([upload])
+    was_under_way = len(store.under_way)
+
+    files.may_go_on.set()
+    await until(lambda: not store.under_way)
+
+    assert was_under_way == 1
+    assert upload.cancelled()
 
 
 async def test_an_upload_that_vanishes_leaves_no_place_taken(keeper: Keeper) -> None:

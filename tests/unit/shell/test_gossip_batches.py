@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.ports import NotTaken, Submitted
 from crypto.schema import decode
+from ledger.errors import NotSigned
 from ledger.exchange import SUBMIT_ITEMS_MAX, SubmitBatch
 from ledger.identity_payloads import Suspend
 from ledger.pool import Entry, Pool, PoolLimits
@@ -180,6 +182,34 @@ async def test_a_batch_of_a_peer_is_taken_whole(entry: Entry) -> None:
     ]
 
 
+async def test_a_peer_that_passes_on_what_nobody_signed_is_not_read_for_a_while(
+    entry: Entry,
+) -> None:
+    """A check costs more than the loop's work with a transaction; a correct peer has made it."""
+    async with consortium(2) as (one, _):
+        gossip = Gossip(network=one.network, take=find_unsigned)
+        (batch,) = make_batches([entry] * 30)
+
+        on_batch(gossip, 1, batch)
+        for task in tuple(gossip.tasks):
+            await task
+
+    assert gossip.allowances[1].work_us < 0
+    assert gossip.allowances[1].pauses == 1
+
+
+async def test_what_fits_into_frames_is_not_uploaded(node: Node, entry: Entry) -> None:
+    """Uploads are not counted by the transaction: many in one would cost nothing."""
+    taken: list[object] = []
+    gossip = Gossip(network=node.network, take=collecting(taken))
+    (batch,) = make_batches([entry, weighing(entry, 1, [40])])
+
+    with pytest.raises(RequestRefused, match="malformed"):
+        await on_large_batch(gossip, 2, b"", in_chunks(batch))
+
+    assert taken == []
+
+
 @pytest.mark.parametrize(
     ("size", "code"),
     [(10, "malformed"), (LARGE_BYTES_MAX, "malformed"), (LARGE_BYTES_MAX + 1, "too_large")],
@@ -267,10 +297,21 @@ def keep_body(bodies: list[bytes], _peer: int, _kind: int, body: bytes) -> None:
 
 
 def collecting(taken: list[object]) -> TakeItems:
-    async def take(items: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> None:
+    async def take(
+        items: Sequence[tuple[bytes, tuple[bytes, ...]]],
+    ) -> Sequence[Submitted | NotTaken]:
         taken.extend(items)
+        return ()
 
     return take
+
+
+async def find_unsigned(
+    items: Sequence[tuple[bytes, tuple[bytes, ...]]],
+) -> Sequence[Submitted | NotTaken]:
+    """Take nothing: no signature is good."""
+    problem = NotTaken(tx_id=None, code=NotSigned.code, text="not signed", definite=True)
+    return [problem] * len(items)
 
 
 async def in_chunks(content: bytes) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from typing_extensions import override
 
 from api.ports import NotTaken, Submitted
 from crypto.envelopes import make_sidecar
+from crypto.schema import decode, encode
 from crypto.signatures import Scheme, SignatureJob
 from ledger.identity_payloads import DirectoryNote, ShareDirectory, Suspend
 from ledger.pool import Entry, Pool, PoolLimits
 from ledger.replay import Status
-from ledger.transactions import decode_transaction
+from ledger.transactions import SignedTransaction, decode_transaction, hash_signed
 from shell.chain import wait_height, wait_receipt
 from shell.clock import Clock
-from shell.intake import Intake, submit
+from shell.intake import Intake, submit, wait_taken
 from shell.verifier import Verifier
 from storage.errors import ReceiptsCorrupt
 from storage.keys import receipt_key
@@ -121,6 +122,29 @@ async def test_a_receipt_that_the_disk_damaged_is_the_affair_of_who_asks_for_it(
     assert isinstance(fresh, Submitted)
     assert isinstance(gossiped, Submitted)
     assert door.told == [(1, False)]
+
+
+@pytest.mark.parametrize("was_turned_away", [True, False])
+async def test_a_proposal_waits_for_what_is_being_checked_not_for_what_was_turned_away(
+    door: Door, *, was_turned_away: bool
+) -> None:
+    """Who shows each node another signature over one body would hold up every block."""
+    chain_id, signed = door.live.chain.chain_id, door.signed()
+    await door.submit(signed)
+    outer, another = decode(SignedTransaction, signed), decode(SignedTransaction, door.signed())
+    variant = encode(replace(outer, signature=another.signature))
+    if was_turned_away:
+        await door.submit(variant)
+    many = [(door.signed(), ()) for _ in range(9)]
+    busy = asyncio.create_task(submit(door.intake, many))
+    await asyncio.sleep(0)
+
+    await wait_taken(door.intake, [hash_signed(variant, chain_id)])
+
+    is_over = door.intake.offers.task is None
+    answers = await busy
+    assert is_over is not was_turned_away
+    assert len(answers) == 9
 
 
 async def test_the_same_bytes_twice_in_one_batch_are_verified_and_told_once(door: Door) -> None:

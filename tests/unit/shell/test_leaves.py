@@ -80,14 +80,30 @@ async def test_who_follows_an_upload_gets_every_leaf_early_late_or_last(tmp_path
 async def test_who_follows_an_upload_that_ends_early_ends_with_it() -> None:
     descriptor = os.open(os.devnull, os.O_RDONLY)
     course = Course(descriptor=descriptor, written_bytes=0, size_bytes=len(CONTENT))
-    following = asyncio.create_task(gathered(course))
     note_written(course, CONTENT[:LEAF_BYTES])
+    leaves = follow(course)
+    first = await anext(leaves)
     end_course(course)
 
-    got = await asyncio.wait_for(following, ENOUGH_S)
+    rest = await asyncio.wait_for(anext(leaves, None), ENOUGH_S)
     os.close(descriptor)
 
-    assert got == CONTENT[:LEAF_BYTES]
+    assert first == CONTENT[:LEAF_BYTES]
+    assert rest is None
+
+
+async def test_nothing_is_passed_on_of_an_upload_that_was_found_to_be_wrong() -> None:
+    """Or each peer that refused it would be followed by another, which gets all of it again."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    course = Course(descriptor=descriptor, written_bytes=0, size_bytes=len(CONTENT))
+    for start in range(0, len(CONTENT), LEAF_BYTES):
+        note_written(course, CONTENT[start : start + LEAF_BYTES])
+    end_course(course)
+
+    got = await asyncio.wait_for(gathered(course), ENOUGH_S)
+    os.close(descriptor)
+
+    assert got == b""
 
 
 async def gathered(course: Course) -> bytes:

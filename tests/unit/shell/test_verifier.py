@@ -17,6 +17,7 @@ from crypto.signatures import (
     sign_preimage,
 )
 from shell.verifier import Verifier
+from tests.unit.p2p.loopback import until
 
 KEYS = [make_signing_key(Scheme.P256), make_signing_key(Scheme.ED25519)]
 
@@ -79,6 +80,20 @@ async def test_a_killed_worker_loses_no_job_and_is_replaced() -> None:
     assert answers == expected
     assert again == expected[:10]
     assert second.pid != first.pid
+
+
+async def test_a_worker_that_ends_before_it_is_given_a_batch_fails_nobody() -> None:
+    """Whoever asks for a proposal's signatures would end the node with it."""
+    jobs, expected = make_jobs(100)
+
+    async with running(1) as verifier:
+        asked = asyncio.ensure_future(verifier.is_valid(jobs))
+        await asyncio.sleep(0)
+        verifier.on_worker_lost(verifier.workers[0])
+        answers = await asked
+        await until(lambda: bool(verifier.workers))
+
+    assert answers == expected
 
 
 async def test_nothing_waits_after_the_answers_are_in() -> None:

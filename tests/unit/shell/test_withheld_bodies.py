@@ -1,12 +1,13 @@
 """Attack 14: a block shown with its transactions to some only is completed from those who voted."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from crypto.hashing import Digest
 from crypto.schema import encode
 from crypto.signatures import SIGNATURE_BYTES
 from ledger.exchange import SubmitBatch, SubmitItem
@@ -168,7 +169,7 @@ async def test_what_is_being_taken_in_here_is_asked_of_nobody(live: LiveChain) -
     pool, peers = new_pool(), Peers(answers={HOLDER: holder_of(live, [transaction])})
     bodies = bodies_of(live, pool, peers)
 
-    async def take_in() -> None:
+    async def take_in(_wanted: Iterable[Digest]) -> None:
         pool.add(transaction, (), 0)
 
     bodies.wait_taken = take_in
