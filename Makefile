@@ -24,7 +24,7 @@ CORE_ROOMS := crypto ledger consensus storage
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test replay simulate model planted membership integration slow unordered coverage demo bench bench-quick soak lock clean
+.PHONY: help setup setup-plots check format test replay simulate model planted membership integration slow unordered coverage demo bench bench-quick soak lock clean
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ setup: $(INSTALLED) ## Make the environment: exact versions, every file checked 
 $(INSTALLED): pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" sh scripts/make_environment.sh "$(VENV)"
 	@touch $@
+
+setup-plots: setup ## Add matplotlib, for the plots of benchmark reports
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
+		--requirement constraints-bench.txt
 
 check: setup ## Lint, formatting, types, import directions, house rules, docs
 	$(BIN)/ruff check .
@@ -96,7 +100,7 @@ bench: setup ## Run a workload of the benchmark suite: make bench WORKLOAD=grant
 bench-quick: setup ## One line of JSON in less than a minute: throughput, efficiency, latencies
 	$(BIN)/medledger bench quick $(ARGS)
 
-lock: ## Write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
+lock: ## Write constraints*.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 	@PYTHON="$(PYTHON)" sh scripts/lock.sh $(UV_VERSION) $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove the environment and everything the tools wrote

@@ -6,6 +6,8 @@ import click
 
 from commands.access import access
 from commands.bench import bench
+from commands.bench_peers import beside as beside  # Puts itself under `bench`.
+from commands.bench_report import report as report  # Puts itself under `bench`.
 from commands.demo import demo
 from commands.devnet import devnet
 from commands.doctor import doctor

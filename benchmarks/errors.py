@@ -71,3 +71,21 @@ class ResultsInvalid(LoadError):
     """A file is no `results.json` of this version."""
 
     code = "bench.results"
+
+
+class NoPictures(LoadError):
+    """The library that draws plots is not installed."""
+
+    code = "bench.pictures"
+
+
+class PeerMissing(LoadError):
+    """A system that is to be run beside ours is not on this machine."""
+
+    code = "peers.missing"
+
+
+class PeerFailed(LoadError):
+    """A system that runs beside ours, or its driver, ended with an error."""
+
+    code = "peers.failed"

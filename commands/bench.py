@@ -15,6 +15,7 @@ from benchmarks import quick as quick_benchmark
 from benchmarks.comparison import compare as compare_results
 from benchmarks.comparison import differences
 from benchmarks.errors import InvalidScene, LoadError, SceneError, WorkloadInvalid
+from benchmarks.report.making import write_report
 from benchmarks.scene.faults import check_faults, parse_fault_words
 from benchmarks.scene.places import LOOPBACK, NAMESPACES, Scene, Wanted, open_scene
 from benchmarks.scene.remote import check_commands, load_network
@@ -104,12 +105,13 @@ def run(
     with failures(BENCH_ERRORS):
         load = _load(rates, curve, is_knee_wanted=saturate)
         chosen = _choose(workload, faults, changes)
-        _make_empty(out)
+        make_empty(out)
         with _open_network(network, chosen) as scene:
             suite = Suite(scene=scene, workload=chosen, seed=seed, out=out, tell=say)
             with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C; the results say so.
                 asyncio.run(run_suite(suite, load))
-    say(f"results are in {out / FILE}")
+        page = write_report((out,), out, say)
+    say(f"results are in {out / FILE}, to be read in {page}")
     if settings().as_json:
         show(suite.results)
     if suite.is_interrupted:
@@ -190,7 +192,7 @@ def _rates(text: str | None) -> tuple[float, ...]:
     return found
 
 
-def _make_empty(out: Path) -> None:
+def make_empty(out: Path) -> None:
     """Make the directory, or end the command if it holds anything: no result is written over."""
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):

@@ -1,0 +1,1 @@
+"""Other systems with the same access-control workload: development nodes of Ethereum, and etcd."""
