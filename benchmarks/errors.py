@@ -43,6 +43,12 @@ class NoShaping(SceneError):
     code = "scene.shaping"
 
 
+class NotGrown(SceneError):
+    """The ledger in a directory was not made to grow, or not as it is needed."""
+
+    code = "growth.other"
+
+
 class LoadError(Exception):
     """Root of what is wrong with the load that is offered."""
 

@@ -1,10 +1,13 @@
 """Ledgers that a benchmark lets grow are ledgers: whole, certified, the same at every member."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.growth.making import Growth, make_grown
+from benchmarks.errors import NotGrown
+from benchmarks.growth.against_state import Blocks, measure_states
+from benchmarks.growth.making import Growth, make_grown, read_size
 from benchmarks.scene.local import load_members
 from crypto.votes import CommitCertificate, check_commit_certificate
 from genesis.document import chain_id_of
@@ -17,7 +20,7 @@ from storage.database import open_database
 from storage.keys import STATE
 from storage.layout import NodeLayout, make_layout
 
-GROWTH = Growth(blocks=7, state_keys=900, grants=3)
+GROWTH = Growth(blocks=3, state_keys=4_000, grants=3, spacing_ms=120_000)
 
 
 def quiet(_text: str) -> None:
@@ -67,5 +70,34 @@ def test_the_size_that_is_told_is_that_of_the_ledger(grown: Path) -> None:
 
 
 def test_a_ledger_that_grew_by_another_wish_is_not_used(grown: Path) -> None:
-    with pytest.raises(FileExistsError, match="grown in another way"):
+    with pytest.raises(NotGrown, match="grown in another way"):
         make_grown(grown, Growth(blocks=8), quiet)
+
+
+def test_no_block_is_of_the_future(grown: Path) -> None:
+    layout = layouts(grown)[0]
+    with open_database(layout.ledger) as database:
+        chain = open_chain(database, chain_id_of(load_genesis(layout.genesis)))
+
+        assert chain.tip.time_ms < time.time_ns() // 1_000_000
+
+
+def test_where_no_ledger_was_made_to_grow_the_way_out_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotGrown, match="bench growth"):
+        read_size(tmp_path)
+
+
+def test_what_a_transaction_costs_is_measured_on_a_copy(grown: Path, tmp_path: Path) -> None:
+    before = read_size(grown)
+
+    first, second = measure_states([grown, grown], tmp_path, Blocks(count=3, grants=20), quiet)
+
+    assert first["ratio"] == 1
+    assert second["cpu_us"] > 0
+    assert read_size(grown) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_patients_than_there_are_cannot_be_drawn(grown: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotGrown, match="patients"):
+        measure_states([grown], tmp_path, Blocks(count=100, grants=500), quiet)
