@@ -6,6 +6,7 @@ import click
 
 from commands.access import access
 from commands.bench import bench
+from commands.bench_growth import growth as growth  # Puts itself under `bench`.
 from commands.bench_peers import beside as beside  # Puts itself under `bench`.
 from commands.bench_report import report as report  # Puts itself under `bench`.
 from commands.demo import demo

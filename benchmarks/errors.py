@@ -95,3 +95,9 @@ class PeerFailed(LoadError):
     """A system that runs beside ours, or its driver, ended with an error."""
 
     code = "peers.failed"
+
+
+class LedgerTooShort(SceneError):
+    """The ledger in a directory has too few blocks for what is to be measured with it."""
+
+    code = "growth.short"

@@ -19,7 +19,7 @@ from ledger.transactions import decode_transaction
 from shell.restart import begin_journal
 from storage.chain import StoredHeader
 from storage.database import open_database
-from storage.keys import TRANSACTIONS, header_key, height_of, receipt_key, transaction_key
+from storage.keys import STATE, TRANSACTIONS, header_key, height_of, receipt_key, transaction_key
 from storage.layout import NodeLayout, make_layout
 from storage.lease import release_lease, take_lease
 from storage.rows import open_row, seal_row
@@ -204,3 +204,21 @@ def test_a_run_says_what_the_directory_takes_before_and_after(node: NodeLayout) 
 
 def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
     check_refused(invoke("fsck", tmp_path), Exit.LOCAL, "config.invalid")
+
+
+def test_what_snapshot_and_pruning_cost_is_measured_with_a_copy(
+    node: NodeLayout, tmp_path: Path
+) -> None:
+    before = heights_in(node)
+
+    measured = invoke("--json", "bench", "growth", "upkeep", node.root, "--out", tmp_path / "found")
+
+    assert measured.status == Exit.OK, measured.err
+    snapshot, pruned = measured.json
+    with open_database(node.ledger) as database:
+        keys = sum(1 for _ in database.scan(STATE))
+    assert (snapshot["height"], snapshot["state_keys"]) == (BLOCKS - 1, keys)
+    assert snapshot["sent_bytes"] > 0 < snapshot["disk_bytes"]
+    assert pruned["blocks"] == pruned["transactions"] == pruned["whole_from"] - 1 > 0
+    assert heights_in(node) == before, "the node's own ledger stays as it is"
+    assert [one.name for one in (tmp_path / "found").iterdir()] == ["growth.json"]
