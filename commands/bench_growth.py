@@ -8,9 +8,12 @@ from typing import Any, Final
 
 import click
 
+from benchmarks.growth.chains import measure_chain
 from benchmarks.growth.findings import FILE, save_findings
+from benchmarks.growth.making import Growth
 from benchmarks.growth.members import measure_sizes
 from benchmarks.growth.memory import memory_rows
+from benchmarks.growth.states import measure_states
 from benchmarks.growth.upkeep import measure_upkeep
 from benchmarks.scene.places import VALIDATORS_MAX, open_scene
 from benchmarks.suite import Load, Suite, run_suite
@@ -24,6 +27,7 @@ from storage.pruning import Keep
 
 WORKLOAD: Final = "grant"
 SIZES: Final = (4, 7, 10, 16)
+STATES: Final = (10_000, 100_000)
 WARMUP_S: Final = 5.0
 PATIENTS: Final = 20
 
@@ -36,9 +40,17 @@ out_option = click.option(
 seed_option = click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 
 
+ledgers_option = click.option(
+    "--ledgers",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder in which grown ledgers are made, and found again another time.",
+)
+
+
 @bench.group()
 def growth() -> None:
-    """Measure what grows: members, memory over time, snapshots and pruning of long chains."""
+    """Measure what grows: members, memory over time, the state, the chain, and its upkeep."""
 
 
 @growth.command()
@@ -103,6 +115,62 @@ def memory(out: Path, minutes: float, rate: float, nodes: int, seed: int) -> Non
     series = [one for row in suite.results["runs"] for one in row["node_series"]]
     asked = {"minutes": minutes, "rate": rate, "nodes": nodes, "seed": seed}
     _finish(out, "memory", asked, memory_rows(series))
+
+
+@growth.command()
+@out_option
+@ledgers_option
+@click.option(
+    "--keys",
+    type=click.IntRange(100, 10_000_000),
+    multiple=True,
+    default=STATES,
+    show_default=True,
+    help="Entries of the state; the first is what the others are compared with.",
+)
+@click.option("--seconds", type=click.FloatRange(6), default=12.0, show_default=True)
+@click.option("--repetitions", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--seed", type=click.IntRange(2), default=2, show_default=True)
+def state(
+    out: Path, ledgers: Path, keys: tuple[int, ...], seconds: float, repetitions: int, seed: int
+) -> None:
+    """Keep four nodes saturated with rights to give, on states of several sizes.
+
+    What is offered stays on the ledgers: measure them another time with another --seed.
+
+    \b
+    Example:
+      medledger bench growth state --ledgers grown --out results/state --keys 10000 --keys 1000000
+    """
+    with failures(BENCH_ERRORS):
+        make_empty(out)
+        changes = {"seconds": seconds, "repetitions": repetitions, "fractions": ()}
+        workload = load_workload(WORKLOAD, changes)
+        rows = measure_states(workload, keys, ledgers, seed=seed, out=out, tell=say)
+    _finish(out, "state", {"keys": keys, **changes, "seed": seed}, rows)
+
+
+@growth.command()
+@out_option
+@ledgers_option
+@click.option("--blocks", type=click.IntRange(100, 10_000_000), default=10_000, show_default=True)
+@click.option("--grants", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--restarts", type=click.IntRange(1, 100), default=3, show_default=True)
+def chain(out: Path, ledgers: Path, blocks: int, grants: int, restarts: int) -> None:
+    """Measure restart, catch-up, snapshot and pruning on a chain of so many blocks.
+
+    Each block gives --grants rights; a chain is made in seconds to minutes, by the nodes' own code.
+
+    \b
+    Example:
+      medledger bench growth chain --ledgers grown --out results/chain --blocks 100000
+    """
+    wanted = Growth(blocks=blocks, grants=grants)
+    with failures(BENCH_ERRORS):
+        make_empty(out)
+        directory = ledgers / f"blocks-{blocks}-{grants}"
+        rows = measure_chain(directory, wanted, restarts=restarts, tell=say)
+    _finish(out, "chain", {"blocks": blocks, "grants": grants, "restarts": restarts}, rows)
 
 
 @growth.command()

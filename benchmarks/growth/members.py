@@ -111,7 +111,8 @@ def _median(values: Sequence[float | None]) -> float | None:
 def _ratio(row: dict[str, Any], first: dict[str, Any], figure: str) -> float | None:
     if row[figure] is None or not first[figure]:
         return None
-    return round(row[figure] / first[figure], 3)
+    ratio: float = round(row[figure] / first[figure], 3)
+    return ratio
 
 
 def _rounded(value: float | None) -> float | None:

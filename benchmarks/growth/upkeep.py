@@ -123,7 +123,7 @@ def measure_snapshot(chain: Chain, layout: NodeLayout) -> dict[str, Any]:
     return {
         "what": "snapshot",
         "height": height,
-        "state_keys": arrival.leaves,
+        "leaves_taken": arrival.leaves,
         "chunks": chunks,
         "sent_bytes": bytes_count,
         "disk_bytes": bytes_in(layout.arriving),

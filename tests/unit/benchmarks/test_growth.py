@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.growth.catching_up import CatchUp
+from benchmarks.growth.chains import catch_up_row
+from benchmarks.growth.making import Size
 from benchmarks.growth.members import heights_per_s, size_row, with_ratios
 from benchmarks.growth.memory import memory_rows
+from benchmarks.growth.states import state_row, with_shares
 
 
 def sample(name: str, t_s: float, rss_mb: float | None, height: int = 0) -> dict[str, Any]:
@@ -72,3 +76,36 @@ def test_the_trend_of_memory_leaves_out_the_time_in_which_caches_fill() -> None:
     assert (second["name"], second["minutes"]) == ("b", 10.0)
     assert (second["first_mb"], second["last_mb"]) == (70.0, 111.0)
     assert second["trend_mb_per_hour"] == pytest.approx(6.0)
+
+
+def saturated(tps: float, rss_mb: float) -> dict[str, Any]:
+    return {
+        "tps": tps,
+        "per_transaction": {"cpu_ms_per_node": 1_000 / tps},
+        "nodes": [
+            {"name": "a", "samples": 4, "rss_mb_max": rss_mb, "disk_mb": 2 * rss_mb},
+            {"name": "b", "samples": 0},
+        ],
+    }
+
+
+def test_a_large_state_has_its_share_of_what_the_first_one_commits() -> None:
+    small = [saturated(tps, 100.0) for tps in (1_000.0, 900.0, 1_100.0)]
+    large = [saturated(tps, 300.0) for tps in (700.0, 900.0, 800.0)]
+    sizes = [Size(height=9, state_keys=keys, transactions=1) for keys in (10_000, 1_000_000)]
+
+    first, second = with_shares([state_row(sizes[0], small), state_row(sizes[1], large)])
+
+    assert (first["state_keys"], first["tps"], first["share"]) == (10_000, 1_000.0, 1.0)
+    assert (second["tps"], second["tps_min"], second["tps_max"]) == (800.0, 700.0, 900.0)
+    assert (second["share"], second["cpu_ms_per_transaction"]) == (0.8, 1.25)
+    assert (second["rss_mb_max"], second["disk_mb_max"]) == (300.0, 600.0)
+
+
+def test_a_catch_up_has_its_rates() -> None:
+    found = CatchUp(blocks=500, whole_from=1, transactions=2_000, seconds=4.0, cpu_s=3.0)
+
+    row = catch_up_row("catch-up by blocks", found)
+
+    assert (row["blocks_per_s"], row["transactions_per_s"]) == (125.0, 500.0)
+    assert (row["cpu_s"], row["cpu_ms_per_transaction"]) == (3.0, 1.5)

@@ -54,6 +54,8 @@ def test_an_unknown_option_is_wrong_usage(path: tuple[str, ...]) -> None:
         ("devnet", "up", "-n", "many"),
         ("bench", "run", "--rate", "-1"),
         ("bench", "run", "--seconds", "0"),
+        ("bench", "growth", "members", "--out", "x", "-n", "17"),
+        ("bench", "growth", "chain", "--out", "x"),
         ("init", "statement", "x", "--invitation", "no such file"),
         ("tx", "submit", "no such file"),
     ],
