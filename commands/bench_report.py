@@ -26,7 +26,7 @@ def report(directories: tuple[Path, ...], out: Path | None) -> None:
     install 'medledger[bench]'. Without it the page has its tables.
 
     \b
-    Examples:
+    Example:
       medledger bench report results/grant
       medledger bench report results/n4 results/n7 results/n10 --out results
     """
