@@ -92,7 +92,9 @@ def saturated(tps: float, rss_mb: float) -> dict[str, Any]:
 def test_a_large_state_has_its_share_of_what_the_first_one_commits() -> None:
     small = [saturated(tps, 100.0) for tps in (1_000.0, 900.0, 1_100.0)]
     large = [saturated(tps, 300.0) for tps in (700.0, 900.0, 800.0)]
-    sizes = [Size(height=9, state_keys=keys, transactions=1) for keys in (10_000, 1_000_000)]
+    sizes = [
+        Size(height=9, state_keys=keys, transactions=1, patients=1) for keys in (10_000, 1_000_000)
+    ]
 
     first, second = with_shares([state_row(sizes[0], small), state_row(sizes[1], large)])
 
