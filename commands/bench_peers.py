@@ -68,8 +68,10 @@ def beside(
         results = begin_peers()
         results["runs"] += _run_ours(said, seed, out)
         places = Places(packages=(directory or default_directory()).absolute(), etcd=etcd)
-        run_peers(results, places, repetitions, say)
-        (out / PEERS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        try:
+            run_peers(results, places, repetitions, say)
+        finally:  # Ctrl-C leaves what was measured until then.
+            (out / PEERS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         page = write_report((out,), out, say)
     _show(results, page)
 

@@ -48,7 +48,7 @@ class Places:
     etcd: Path | None = None
 
 
-HARDHAT: Final = Peer(name="Hardhat", note=SINGLE, driver="drive.js", clients=16, patients=400)
+HARDHAT: Final = Peer(name="Hardhat", note=SINGLE, driver="drive.js", clients=16, patients=200)
 GANACHE: Final = Peer(name="Ganache", note=SINGLE, driver="drive.js", clients=16, patients=40)
 ETCD: Final = Peer(
     name="etcd", note=CRASH_ONLY, driver="drive_etcd.js", clients=256, patients=6_000

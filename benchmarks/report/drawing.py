@@ -70,6 +70,7 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
         axis.set_xscale("log")
     if panel.is_log_y:
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:,g}")
     for curve, colour, marker, dash in zip(
         panel.curves, cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False
     ):
