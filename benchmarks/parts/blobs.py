@@ -189,6 +189,8 @@ def write_noise(path: Path, mib: int) -> Cid:
     with path.open("wb") as stream:
         for _ in range(mib):
             stream.write(secrets.token_bytes(MIB))
+        stream.flush()
+        os.fsync(stream.fileno())  # Else the disk is still busy with it when the nodes need it.
     with path.open("rb", buffering=0) as stream:
         return cid_of_stream(stream)
 
