@@ -49,6 +49,7 @@ def results_of(out: Path) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.slow
 def test_the_death_of_the_primary_is_in_the_results_and_nothing_is_lost(
     workload: Path, tmp_path: Path
 ) -> None:

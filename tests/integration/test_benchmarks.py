@@ -88,6 +88,7 @@ def test_ctrl_c_ends_the_run_and_leaves_valid_results(tmp_path: Path) -> None:
     assert all(row["lost"] == 0 for row in results["runs"])
 
 
+@pytest.mark.slow
 def test_two_results_are_compared_in_words_and_in_json(tmp_path: Path) -> None:
     out = tmp_path / "out"
     few = ("--patients", "8", "--repetitions", "2", "--warmup", "0.5")

@@ -62,6 +62,7 @@ def test_a_message_over_links_of_30_ms_takes_30_ms_each_way() -> None:
         assert scene.network["delayed_by"] in ("relays", "netem")
 
 
+@pytest.mark.slow
 def test_links_of_one_node_are_slow_until_they_are_healed() -> None:
     with open_scene(replace(QUICK, may_change_links=True)) as scene:
         wait_until(lambda: len(rtts_ms(scene, 3)) == 3, "heartbeats are answered")
