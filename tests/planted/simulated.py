@@ -163,7 +163,7 @@ PLANTED: Final = (
         "state applied twice after a crash between batch and event",
         ledger_switches.tip_written_apart,
         powerless_cluster,
-        10,
+        20,
         "S5",
         "X1",
     ),
