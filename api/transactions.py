@@ -43,6 +43,7 @@ from ledger.transactions import (
     SIDECARS_MAX,
     SignedTransaction,
     TransactionBody,
+    hash_signed,
     transaction_id,
 )
 
@@ -163,7 +164,7 @@ async def _prove(api: Api, signed: bytes, receipt: Receipt) -> ReceiptProof:
         raise ApiError("state.behind", "the block above is not decided here yet; try again")
     hashes, leaves = [], []
     for index, one in enumerate(block.transactions):
-        hashes.append(digest(Domain.SIGNED_TRANSACTION, chain.chain_id, one))
+        hashes.append(hash_signed(one, chain.chain_id))
         body = decode(SignedTransaction, one).body
         _, found = _decided(api, transaction_id(chain.chain_id, body))
         leaves.append(digest(Domain.RECEIPT, chain.chain_id, encode(found)))

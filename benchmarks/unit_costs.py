@@ -27,6 +27,7 @@ from crypto.envelopes import (
     wrap,
 )
 from crypto.hashing import ChainId, Domain
+from crypto.merkle import check_inclusion, make_inclusion_proof, merkle_root
 from crypto.record_ids import AccountId, RecordId, SealId, VersionId
 from crypto.signatures import (
     Scheme,
@@ -40,6 +41,7 @@ from crypto.signatures import (
 
 ROUNDS: Final = 80
 CHECKS: Final = 25
+LEAVES: Final = 1_000
 PREIMAGE_BYTES: Final = 100
 """Domain, chain id and transaction id: what a transaction's signature is over."""
 
@@ -92,7 +94,6 @@ def _operations() -> dict[str, Callable[[], object]]:
         job = SignatureJob(scheme, public_key(key).data, signature, preimage)
         found[f"{name}_sign"] = partial(sign, key, Domain.TRANSACTION_SIGNATURE, chain, text)
         found[f"{name}_verify"] = partial(check_job, job)
-    seal_key = make_seal_private_key(SealScheme.P256)
     info = EnvelopeInfo(
         chain_id=chain,
         kind=EnvelopeKind.RECORD,
@@ -103,13 +104,37 @@ def _operations() -> dict[str, Callable[[], object]]:
         recipient=AccountId(bytes(32)),
         recipient_key_id=bytes(16),
     )
-    envelope = wrap(seal_public_key(seal_key), bytes(64), info)
-    found["hpke_p256_wrap"] = partial(wrap, seal_public_key(seal_key), bytes(64), info)
-    found["hpke_p256_unwrap"] = partial(unwrap, seal_key, envelope, info)
-    found["sha256_200_bytes"] = lambda: hashlib.sha256(bytes(200)).digest()
-    aead, mebibyte = AESGCM(bytes(32)), bytes(1 << 20)
-    found["aes_256_gcm_1_mib"] = lambda: aead.encrypt(bytes(12), mebibyte, None)
-    return found
+    for seal_scheme, name in (
+        (SealScheme.P256, "hpke_p256"),
+        (SealScheme.RSA_3072, "rsa_3072_oaep"),
+    ):
+        seal_key = make_seal_private_key(seal_scheme)
+        seal_to = seal_public_key(seal_key)
+        envelope = wrap(seal_to, bytes(64), info)
+        found[f"{name}_wrap"] = partial(wrap, seal_to, bytes(64), info)
+        found[f"{name}_unwrap"] = partial(unwrap, seal_key, envelope, info)
+    return found | _bulk_operations() | _tree_operations()
+
+
+def _bulk_operations() -> dict[str, Callable[[], object]]:
+    aead, mebibyte, nonce = AESGCM(bytes(32)), bytes(1 << 20), bytes(12)
+    sealed = aead.encrypt(nonce, mebibyte, None)
+    return {
+        "sha256_200_bytes": lambda: hashlib.sha256(bytes(200)).digest(),
+        "sha256_1_mib": lambda: hashlib.sha256(mebibyte).digest(),
+        "aes_256_gcm_seal_1_mib": partial(aead.encrypt, nonce, mebibyte, None),
+        "aes_256_gcm_open_1_mib": partial(aead.decrypt, nonce, sealed, None),
+    }
+
+
+def _tree_operations() -> dict[str, Callable[[], object]]:
+    """Proofs that a transaction is one of the thousand of its block."""
+    leaves = [hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(LEAVES)]
+    root, path = merkle_root(leaves), make_inclusion_proof(leaves, 1)
+    return {
+        "merkle_prove_1_of_1000": partial(make_inclusion_proof, leaves, 1),
+        "merkle_check_1_of_1000": partial(check_inclusion, root, leaves[1], 1, LEAVES, path),
+    }
 
 
 def _median_us(operation: Callable[[], object]) -> float:

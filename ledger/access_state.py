@@ -87,7 +87,7 @@ class GrantsInForce:
 
     @property
     def grants(self) -> tuple[Grant, ...]:
-        return tuple(_grant(one) for one in self.encoded)
+        return tuple(grant_of(one) for one in self.encoded)
 
 
 NO_GRANTS: Final = GrantsInForce(encoded=(), first_end_ms=NO_END_MS)
@@ -240,11 +240,6 @@ def put_ended_grant(state: Overlay, ended: EndedGrant) -> None:
     state.put(key, encode(ended))
 
 
-def grant_of(encoded: bytes) -> Grant:
-    """Return one of the grants that an entry lists."""
-    return _grant(encoded)
-
-
 @lru_cache(maxsize=_DECODED_MAX)
 def _grants(encoded: bytes) -> GrantsInForce:
     return decode(GrantsInForce, encoded)
@@ -256,7 +251,8 @@ def _requests(encoded: bytes) -> PendingRequests:
 
 
 @lru_cache(maxsize=4 * _DECODED_MAX)
-def _grant(encoded: bytes) -> Grant:
+def grant_of(encoded: bytes) -> Grant:
+    """Return one of the grants that an entry lists."""
     return decode(Grant, encoded)
 
 

@@ -23,8 +23,6 @@ from ledger.receipts import Receipt as Receipt
 BLOCK_BYTES_LIMIT: Final = 80 << 20
 """More than every block the parameters allow, encoding included."""
 
-HASH_BYTES: Final = 32
-
 NO_CERTIFICATE: Final = NO_DIGEST
 """`parent_certificate` of the block at height 1."""
 
@@ -82,15 +80,13 @@ def genesis_header_digest(chain_id: ChainId) -> Digest:
 
 
 def tx_root(signed_hashes: Iterable[Digest]) -> Digest:
-    return _root_of_hashes(b"".join(signed_hashes))
+    return _tx_root(tuple(signed_hashes))
 
 
-@lru_cache(
-    maxsize=16
-)  # The root of one block is asked for when it comes, and again to vote for it.
-def _root_of_hashes(joined: bytes) -> Digest:
-    hashes = [joined[start : start + HASH_BYTES] for start in range(0, len(joined), HASH_BYTES)]
-    return merkle_root(hashes)
+@lru_cache(maxsize=4)
+def _tx_root(signed_hashes: tuple[Digest, ...]) -> Digest:
+    """Return the root of a block, which is asked for when it comes, and again to vote for it."""
+    return merkle_root(signed_hashes)
 
 
 def receipts_root(chain_id: ChainId, receipts: Iterable[Receipt]) -> Digest:

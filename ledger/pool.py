@@ -204,15 +204,6 @@ class Pool:
                 size_bytes -= bytes_left
         return count, size_bytes
 
-    def added_before(self, added_ms: int, *, limit: int) -> tuple[Entry, ...]:
-        """Return up to `limit` of the oldest entries added before `added_ms`, oldest first."""
-        found: list[Entry] = []
-        for entry in self._entries.values():
-            if entry.added_ms >= added_ms or len(found) == limit:
-                break
-            found.append(entry)
-        return tuple(found)
-
     def lane_counts(self) -> dict[Lane, int]:
         return {lane: len(entries) for lane, entries in self._lanes.items()}
 

@@ -11,10 +11,11 @@ from consensus.blocks import CertifiedBlock
 from consensus.effects import SendBlocks, SendProposal
 from consensus.messages import Blocks, Message, Proposal, decode_message, encode_message
 from crypto.errors import DecodeError
-from crypto.hashing import ChainId, Domain, digest
+from crypto.hashing import ChainId
 from crypto.schema import decode
 from ledger.blocks import BlockBodies
 from ledger.errors import InvalidBlock
+from ledger.transactions import hash_signed
 from p2p.errors import P2pError, RequestRefused
 from p2p.network import Network
 from shell.kinds import Kind
@@ -154,7 +155,7 @@ def _check_bodies(one: CertifiedBlock, chain_id: ChainId) -> None:
         raise InvalidBlock("block.bodies", f"the bodies do not decode: {problem}") from problem
     wanted = payload_hashes(one.block.payload)
     if len(transactions) != len(wanted) or any(
-        digest(Domain.SIGNED_TRANSACTION, chain_id, signed) != hash_
+        hash_signed(signed, chain_id) != hash_
         for signed, hash_ in zip(transactions, wanted, strict=True)
     ):
         raise InvalidBlock("block.bodies", "bodies are not those of the payload")

@@ -15,7 +15,7 @@ from api.ports import TransactionStatus
 from consensus.blocks import Block, CertifiedBlock
 from consensus.membership import Pace
 from consensus.records import Restarted
-from crypto.hashing import ChainId, Digest, Domain, digest
+from crypto.hashing import ChainId, Digest
 from crypto.quorum import QuorumSystem
 from crypto.schema import decode, encode
 from crypto.validators import Epoch, ValidatorSet, after_restart, under_restart
@@ -27,7 +27,7 @@ from ledger.pool import Pool
 from ledger.receipts import Receipt
 from ledger.replay import ReplayWindow, Status, needed_from_ms, transaction_status
 from ledger.state import StateView
-from ledger.transactions import Transaction
+from ledger.transactions import Transaction, hash_signed
 from ledger.validation import ParentFacts
 from storage import blocks as stored_blocks
 from storage import receipts as stored_receipts
@@ -140,9 +140,7 @@ class Chain:
             return None
         header = decode(Header, stored.header)
         parent = stored_blocks.get_stored_header(self.stored, height - 1)
-        hashes = [
-            digest(Domain.SIGNED_TRANSACTION, self.chain_id, one) for one in stored.transactions
-        ]
+        hashes = [hash_signed(one, self.chain_id) for one in stored.transactions]
         block = Block(
             height=header.height,
             view=header.view,

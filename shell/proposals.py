@@ -8,9 +8,8 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from consensus.blocks import Block
+from consensus.blocks import TRANSACTION_HASH_BYTES, Block
 from consensus.effects import CheckProposal, RequestProposal
 from consensus.messages import Message, NewView, PrePrepare
 from crypto.errors import DecodeError
@@ -30,7 +29,6 @@ from shell.clock import Clock
 
 log = logging.getLogger("medledger.proposals")
 
-HASH_BYTES = 32
 HEARD_MAX = 64
 """Proposals whose arrival is remembered: a few for each height that is agreed on."""
 
@@ -172,12 +170,8 @@ def recall(proposals: Proposals, signed_hash: Digest) -> Body | None:
     return proposals.by_hash.get(signed_hash)
 
 
-@lru_cache(maxsize=4)
 def decode_header(block: Block) -> Header:
-    """Return a block's header; raise `InvalidBlock` unless the block's fields repeat it.
-
-    Asked when a block arrives and when it is checked, with the root of its payload each time.
-    """
+    """Return a block's header; raise `InvalidBlock` unless the block's fields repeat it."""
     try:
         header = decode(Header, block.header)
     except DecodeError as problem:
@@ -200,9 +194,8 @@ def check_proposed(message: Message) -> None:
 
 
 def payload_hashes(payload: bytes) -> tuple[Digest, ...]:
-    return tuple(
-        Digest(payload[start : start + HASH_BYTES]) for start in range(0, len(payload), HASH_BYTES)
-    )
+    size = TRANSACTION_HASH_BYTES
+    return tuple(Digest(payload[start : start + size]) for start in range(0, len(payload), size))
 
 
 def encode_bodies(bodies: Sequence[Body]) -> bytes:

@@ -57,7 +57,6 @@ from shell.membership import is_mute
 from shell.mending import Mending
 from shell.own_keys import OwnKeys
 from shell.proposals import (
-    HASH_BYTES,
     Proposals,
     check,
     forget,
@@ -283,7 +282,7 @@ async def _execute(replica: Replica, effect: Decide) -> None:
     forget_votes(replica.votes, height)
     replica.on_tip()
     update_backlog(replica)
-    count = len(effect.block.payload) // HASH_BYTES
+    count = effect.block.transaction_count
     replica.on_block(count, sum(one.size_bytes for one in taken))
     chain = replica.chain
     deliver(

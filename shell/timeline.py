@@ -19,7 +19,7 @@ from consensus.records import FenceRaised
 from consensus.state import Departure, ReplicaState, height_of
 from ledger.pool import Entry, Pool
 from shell.lag import Probe
-from shell.proposals import HASH_BYTES, payload_hashes
+from shell.proposals import payload_hashes
 
 log = logging.getLogger("medledger.timeline")
 
@@ -162,7 +162,7 @@ def note_executed(
             timeline.phases[phase].observe(max(0.0, marks[phase] - before_s))
             took_ms[f"{phase}_ms"] = int((marks[phase] - before_s) * 1_000)
             before_s = marks[phase]
-    count = len(block.payload) // HASH_BYTES
+    count = block.transaction_count
     timeline.blocks += 1
     timeline.transactions += count
     for elapsed_ms in waited_ms:

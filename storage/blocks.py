@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from crypto.errors import DecodeError
-from crypto.hashing import Digest, Domain, digest
+from crypto.hashing import Digest
 from crypto.schema import decode
 from crypto.votes import Height
 from ledger.blocks import Header, tx_root
+from ledger.transactions import hash_signed
 from ledger.tree.proofs import StateProof, StateProofs
 from storage.chain import Chain, StoredHeader, read_stored_header
 from storage.errors import BlockCorrupt, DatabaseCorrupt, HistoryPruned, StateCorrupt
@@ -215,4 +216,4 @@ def _transactions(chain: Chain, header: Header) -> list[bytes]:
 
 
 def _signed_hashes(chain: Chain, signed: Sequence[bytes]) -> list[Digest]:
-    return [digest(Domain.SIGNED_TRANSACTION, chain.chain_id, one) for one in signed]
+    return [hash_signed(one, chain.chain_id) for one in signed]

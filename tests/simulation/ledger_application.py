@@ -279,7 +279,7 @@ class LedgerApplication:
     def waiting(self, from_ms: int, until_ms: int) -> list[bytes]:
         """The ids in the pool that are valid all the time between two virtual times."""
         begin, end = self.founding.created_ms + from_ms, self.founding.created_ms + until_ms
-        entries = self.running.pool.added_before(1 << 60, limit=1 << 20)
+        entries = self.running.pool.entries()
         bodies = [(one.transaction.tx_id, one.transaction.body) for one in entries]
         return [
             tx_id

@@ -50,7 +50,7 @@ def longest_wait_ms(cluster: Cluster, account: bytes) -> int:
     waits = (
         cluster.founding.created_ms + cluster.now_ms(host) - entry.added_ms
         for host in cluster.correct()
-        for entry in ledger_of(host).running.pool.added_before(1 << 60, limit=1 << 20)
+        for entry in ledger_of(host).running.pool.entries()
         if entry.transaction.body.sender == account
     )
     return max(waits, default=0)

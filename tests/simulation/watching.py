@@ -13,7 +13,6 @@ from consensus.messages import Suspicion
 from consensus.state import height_of, primary_at
 from crypto.votes import FIRST_VIEW
 from ledger.owed import owed_between
-from shell.proposals import HASH_BYTES
 from shell.watch import NEAR_PARTS, Waiting, Watch, look, on_block
 from shell.watching import find_waiting
 from tests.simulation.cluster import BASE_TIMEOUT_MS, Cluster
@@ -59,7 +58,7 @@ def _look(cluster: Cluster, host: Host, seen: Seen) -> None:
     for one in range(seen.height + 1, host.application.height + 1):
         certified = host.application.certified(one)
         assert certified is not None, "an executed block is stored"
-        transactions = len(certified.block.payload) // HASH_BYTES
+        transactions = certified.block.transaction_count
         proposed_ms = seen.proposed_ms.pop(one, now_ms - LOOK_MS)  # Or since the last look.
         on_block(seen.watch, transactions, waiting, now_ms, proposed_ms=proposed_ms)
     seen.height = host.application.height

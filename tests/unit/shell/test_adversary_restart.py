@@ -1,7 +1,6 @@
 """Starts one after the other: what a start has found out, and what it rebuilds, is never lost."""
 
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,20 +22,11 @@ from shell.restart import Restarted, begin_journal, restart
 from storage.journal import append, close_journal, open_journal
 from storage.layout import NodeLayout
 from storage.place import keep_place
-from storage.sidecars import close_sidecars
 from tests.unit.ledger.record_samples import PATIENT, SOUTH_DOCTOR
 from tests.unit.ledger.small_consortium import account_of, signing_key
-from tests.unit.shell.live_chain import LiveChain, make_live_chain
+from tests.unit.shell.live_chain import LiveChain
 
 ME = ReplicaId(0)
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
-    live = make_live_chain(tmp_path)
-    yield live
-    close_sidecars(live.sidecars)
-    live.chain.stored.database.close()
 
 
 def start(live: LiveChain, journal: Path, boot_id: bytes = bytes(16)) -> Restarted:

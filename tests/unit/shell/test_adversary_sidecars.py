@@ -1,27 +1,15 @@
 """Whoever once saw a sidecar must not be able to have it destroyed everywhere."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from crypto.envelopes import make_sidecar
 from crypto.hashing import Digest
 from ledger.identity_payloads import DirectoryNote, ShareDirectory
 from ledger.records_payloads import RecordPut
-from storage.sidecars import close_sidecars, has_sidecar
+from storage.sidecars import has_sidecar
 from tests.unit.ledger.record_samples import DOCTOR, PATIENT, SOUTH_DOCTOR
 from tests.unit.ledger.small_consortium import account_of
-from tests.unit.shell.live_chain import LiveChain, make_live_chain
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
-    live = make_live_chain(tmp_path)
-    yield live
-    close_sidecars(live.sidecars)
-    live.chain.stored.database.close()
+from tests.unit.shell.live_chain import LiveChain
 
 
 def put_with_envelopes(live: LiveChain) -> RecordPut:

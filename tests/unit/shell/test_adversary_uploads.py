@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -22,19 +21,10 @@ from shell.blocks import Uploads, on_upload, push_blocks
 from shell.mending import Mending
 from shell.receiving import receive
 from shell.replica import Replica
-from storage.sidecars import close_sidecars
 from tests.unit.consensus.replicas import certified, make_block, prepare
-from tests.unit.shell.live_chain import LiveChain, make_live_chain
+from tests.unit.shell.live_chain import LiveChain
 
 PEER = 2
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
-    live = make_live_chain(tmp_path)
-    yield live
-    close_sidecars(live.sidecars)
-    live.chain.stored.database.close()
 
 
 @dataclass(slots=True)

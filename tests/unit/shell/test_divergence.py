@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,12 @@ from shell import replica as replica_shell
 from shell.divergence import StateDiverged, leave_report
 from shell.execution import execute
 from storage.layout import NodeLayout
-from storage.sidecars import close_sidecars
 from tests.unit.ledger.record_samples import DOCTOR
 from tests.unit.ledger.small_consortium import account_of
-from tests.unit.shell.live_chain import LiveChain, make_live_chain
+from tests.unit.shell.live_chain import LiveChain
 from tests.unit.shell.one_of_four import running_one
 
 OTHER_ROOT = Digest(b"\x5a" * 32)
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
-    live = make_live_chain(tmp_path)
-    yield live
-    close_sidecars(live.sidecars)
-    live.chain.stored.database.close()
 
 
 def with_header(decision: Decide, **changes: Any) -> Decide:

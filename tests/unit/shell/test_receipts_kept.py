@@ -1,25 +1,11 @@
 """Receipts of the newest blocks are told from memory: what storage has, and not without bound."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from ledger.identity_payloads import Suspend
 from shell.chain import RECEIPT_BLOCKS_KEPT_MAX, RECEIPTS_KEPT_MAX, keep_receipts
 from storage.receipts import get_receipts
-from storage.sidecars import close_sidecars
 from tests.unit.ledger.record_samples import DOCTOR
 from tests.unit.ledger.small_consortium import account_of
-from tests.unit.shell.live_chain import LiveChain, make_live_chain
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
-    live = make_live_chain(tmp_path)
-    yield live
-    close_sidecars(live.sidecars)
-    live.chain.stored.database.close()
+from tests.unit.shell.live_chain import LiveChain
 
 
 async def test_what_is_kept_of_a_block_is_what_storage_has_of_it(live: LiveChain) -> None:

@@ -1,8 +1,7 @@
 """Attack 14: a block shown with its transactions to some only is completed from those who voted."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,10 +17,9 @@ from p2p.errors import RequestTimeout
 from shell.bodies import Bodies, BodiesMissing, answer_transactions, find_bodies
 from shell.kinds import Kind
 from shell.verifier import Verifier
-from storage.sidecars import close_sidecars
 from tests.unit.ledger.record_samples import DOCTOR
 from tests.unit.ledger.small_consortium import account_of
-from tests.unit.shell.live_chain import LiveChain, make_live_chain
+from tests.unit.shell.live_chain import LiveChain
 
 LIAR, HOLDER = 1, 2
 Answer = Callable[[int, bytes], Awaitable[bytes]]
@@ -56,14 +54,6 @@ def bodies_of(live: LiveChain, pool: Pool, peers: Peers) -> Bodies:
         recall=lambda _: None,
         get_sidecar=lambda _: None,
     )
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveChain]:
-    live = make_live_chain(tmp_path)
-    yield live
-    close_sidecars(live.sidecars)
-    live.chain.stored.database.close()
 
 
 def signed(live: LiveChain, count: int) -> list[Transaction]:
